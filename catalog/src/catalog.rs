@@ -146,11 +146,7 @@ impl Catalog {
 
     /// Takes the next id of a counter, after moving the durable counter `block` ahead of it where
     /// that has not been done.
-    fn allocate<I>(
-        &self,
-        block: I,
-        counter: impl Fn(&mut Counters) -> &mut I,
-    ) -> Result<I, EditError>
+    fn allocate<I>(&self, block: I, counter: impl Fn(&mut Counters) -> &mut I) -> Result<I, EditError>
     where
         I: Copy + PartialOrd + std::ops::Add<Output = I> + From<u8>,
     {

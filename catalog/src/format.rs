@@ -21,9 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::collection::{Collection, CollectionKind, IntervalUnit, PartitionInterval, TimeseriesOptions};
 use crate::error::RecordError;
-use crate::ids::{
-    CollectionId, ColumnId, Lsn, NamespaceId, PartitionId, RoleId, SchemaVersion, SegmentId,
-};
+use crate::ids::{CollectionId, ColumnId, Lsn, NamespaceId, PartitionId, RoleId, SchemaVersion, SegmentId};
 use crate::partition::{Partition, PartitionState, TimeRange};
 use crate::role::{Role, ScramVerifier};
 use crate::schema::{Column, Nullability, Schema};
@@ -268,10 +266,7 @@ impl Record for Arc<Collection> {
             layout.kind;
         let options = TimeseriesOptions {
             time_key: ColumnId(time_key),
-            partition_by: PartitionInterval {
-                count: NonZeroU32::new(interval_count)?,
-                unit: interval_unit,
-            },
+            partition_by: PartitionInterval { count: NonZeroU32::new(interval_count)?, unit: interval_unit },
             series_key: series_key.into_iter().map(ColumnId).collect(),
         };
         Some(Arc::new(Collection {
@@ -512,8 +507,7 @@ mod tests {
             ("partition", encode(&sample_partition())),
             ("segment", encode(&sample_segment())),
         ];
-        let text: String =
-            written.iter().map(|(name, frame)| format!("{name} {}\n", hex(frame))).collect();
+        let text: String = written.iter().map(|(name, frame)| format!("{name} {}\n", hex(frame))).collect();
         assert_eq!(text, GOLDEN);
     }
 

@@ -63,9 +63,7 @@ fn check_collection(view: &CollectionView) -> Result<(), InvariantError> {
         }
     }
     for segment in view.segments.values() {
-        if segment.row_count == 0
-            || segment.time_min > segment.time_max
-            || segment.lsn_min > segment.lsn_max
+        if segment.row_count == 0 || segment.time_min > segment.time_max || segment.lsn_min > segment.lsn_max
         {
             return Err(InvariantError::ImpossibleStatistics(segment.id));
         }
@@ -132,7 +130,8 @@ fn check_collection_transition(
 
 fn keeps_types(old: &Schema, new: &Schema) -> bool {
     new.next_column_id >= old.next_column_id
-        && old.columns.iter().all(|column| {
-            new.column(column.id).is_none_or(|later| later.column_type == column.column_type)
-        })
+        && old
+            .columns
+            .iter()
+            .all(|column| new.column(column.id).is_none_or(|later| later.column_type == column.column_type))
 }

@@ -121,11 +121,7 @@ mod tests {
     use super::*;
 
     fn column(name: &str) -> NewColumn {
-        NewColumn {
-            name: name.to_owned(),
-            column_type: ColumnType::Int8,
-            nullability: Nullability::Nullable,
-        }
+        NewColumn { name: name.to_owned(), column_type: ColumnType::Int8, nullability: Nullability::Nullable }
     }
 
     #[test]

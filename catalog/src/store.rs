@@ -48,7 +48,7 @@ pub trait CatalogFile: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// As the storage says.
-    fn len(&self) -> io::Result<u64>;
+    fn byte_len(&self) -> io::Result<u64>;
     /// Fills `out` from `offset`; a range beyond the end is an error.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ struct Backend(Box<dyn CatalogFile>);
 
 impl redb::StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.0.byte_len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -161,11 +161,7 @@ impl Store {
     }
 }
 
-fn write_change(
-    transaction: &WriteTransaction,
-    change: &Change,
-    next: &View,
-) -> Result<(), redb::Error> {
+fn write_change(transaction: &WriteTransaction, change: &Change, next: &View) -> Result<(), redb::Error> {
     let collection_record = |id| next.collection(id).map(|view| encode(&view.collection));
     match change {
         Change::CreateNamespace(namespace) => {
@@ -189,9 +185,7 @@ fn write_change(
             }
         }
         Change::DropCollection(id) => drop_collection(transaction, id.0),
-        Change::AddPartition(partition) => {
-            put(transaction, PARTITIONS, partition.id.0, &encode(partition))
-        }
+        Change::AddPartition(partition) => put(transaction, PARTITIONS, partition.id.0, &encode(partition)),
         Change::AddSegment(segment) => put(transaction, SEGMENTS, segment.id.0, &encode(segment)),
         Change::RetireSegment { segment, .. } => {
             transaction.open_table(SEGMENTS)?.remove(segment.0)?;
@@ -253,8 +247,7 @@ fn read_everything(transaction: &WriteTransaction) -> Result<(View, Counters), L
     for collection in read_table::<Arc<Collection>>(transaction, COLLECTIONS)? {
         view.names.insert((collection.namespace, collection.name.clone()), collection.id);
         let id = collection.id;
-        let loaded =
-            CollectionView { collection, partitions: Arc::default(), segments: Arc::default() };
+        let loaded = CollectionView { collection, partitions: Arc::default(), segments: Arc::default() };
         view.collections.insert(id, loaded);
     }
     for partition in read_table::<Partition>(transaction, PARTITIONS)? {

@@ -5,6 +5,8 @@
 //! with the writes after it lost or torn. Opened again, the catalog must be the state before or
 //! after the edit that was under way, and each edit that was acknowledged must be in it.
 
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
 use std::io;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
@@ -86,7 +88,7 @@ impl FakeFile {
 }
 
 impl CatalogFile for FakeFile {
-    fn len(&self) -> io::Result<u64> {
+    fn byte_len(&self) -> io::Result<u64> {
         Ok(self.0.lock().unwrap().current.len() as u64)
     }
 
@@ -211,7 +213,8 @@ fn steps(catalog: &Catalog, seen: &mut Vec<String>) -> Result<(), EditError> {
         catalog.commit(&flush_edit(Some(&partition), &first))?;
         seen.push(describe(catalog));
         let second = new_segment(catalog.allocate_segment()?, &partition, Lsn(2));
-        let edit = flush_edit(None, &second).with(Change::RetireSegment { collection: id, segment: first.id });
+        let edit =
+            flush_edit(None, &second).with(Change::RetireSegment { collection: id, segment: first.id });
         catalog.commit(&edit)?;
         seen.push(describe(catalog));
         if name == "b" {
@@ -228,7 +231,10 @@ fn describe(catalog: &Catalog) -> String {
         let partitions: Vec<PartitionId> = it.partitions.keys().copied().collect();
         let segments: Vec<SegmentId> = it.segments.keys().copied().collect();
         let collection = &it.collection;
-        format!("{} {} {:?} {partitions:?} {segments:?};", collection.name, collection.id, collection.flushed_lsn)
+        format!(
+            "{} {} {:?} {partitions:?} {segments:?};",
+            collection.name, collection.id, collection.flushed_lsn
+        )
     });
     collections.collect()
 }
@@ -316,8 +322,14 @@ fn edits_that_break_an_invariant_change_nothing() {
                 schema: Arc::new(Schema::new(vec![other_type]).unwrap()),
             }),
         ),
-        ("same name", CatalogEdit::new().with(Change::CreateCollection(new_collection(CollectionId(9), "a")))),
-        ("no such segment", CatalogEdit::new().with(Change::RetireSegment { collection: id, segment: SegmentId(8) })),
+        (
+            "same name",
+            CatalogEdit::new().with(Change::CreateCollection(new_collection(CollectionId(9), "a"))),
+        ),
+        (
+            "no such segment",
+            CatalogEdit::new().with(Change::RetireSegment { collection: id, segment: SegmentId(8) }),
+        ),
     ];
     for (what, edit) in edits {
         assert!(catalog.commit(&edit).is_err(), "{what}");

@@ -1,0 +1,339 @@
+//! Bulk writes: any number of rows in bounded memory, committed as a whole or not at all.
+//!
+//! ```text
+//!  write(batch) ──▶ log: BulkRows          ┐  not synced, seen by nobody
+//!               └─▶ rows in memory ──full──▶ staged segments (files that no manifest names)
+//!  finish()     ──▶ log: BulkCommit, synced ── at this record's LSN all rows are there at once:
+//!                   staged segments and the rest in memory become a frozen memtable of the
+//!                   collection, and its flush publishes them in one edit
+//! ```
+//!
+//! A small write never gets that far: its batches are kept until it is finished, and are then
+//! committed by one ordinary record. A crash before `BulkCommit` is durable leaves nothing: replay
+//! skips the rows and the files are orphans. After it, replay stages the rows again.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use tidemark_catalog::collection::Collection;
+use tidemark_catalog::ids::Lsn;
+
+use crate::batch::WriteBatch;
+use crate::collection::{CollectionRuntime, Frozen};
+use crate::engine::{CommitTicket, Inner, Write};
+use crate::error::{JobError, WalError, WriteError};
+use crate::jobs::{Job, flush};
+use crate::memtable::Memtable;
+use crate::memtable::budget::Charge;
+use crate::segment::handle::SegmentHandle;
+use crate::wal::codec::{encode_batch, encode_batch_count};
+use crate::wal::format::RecordKind;
+use crate::wal::writer::{Appended, Durability};
+
+/// A write of at most this size is committed by one record.
+const SINGLE_RECORD_BYTES_MAX: usize = 4 << 20;
+
+/// How many full memtables may wait to be staged while the next one fills.
+const STAGE_TASKS_MAX: usize = 1;
+
+/// A bulk write under way. Dropping it without [`BulkWrite::finish`] undoes it.
+#[derive(Debug)]
+pub struct BulkWrite {
+    engine: Arc<Inner>,
+    runtime: Arc<CollectionRuntime>,
+    row_count: u64,
+    /// Batches of a write that is small so far.
+    kept: Vec<(WriteBatch, Charge)>,
+    begun: Option<Begun>,
+}
+
+/// What a write that is not small has.
+#[derive(Debug)]
+struct Begun {
+    begin: Lsn,
+    rows: Memtable,
+    tasks: VecDeque<Arc<StageTask>>,
+    staged: Vec<Arc<SegmentHandle>>,
+    /// The last record that was appended; the one before it was written.
+    last: Option<Appended>,
+}
+
+impl BulkWrite {
+    pub(crate) fn new(engine: Arc<Inner>, runtime: Arc<CollectionRuntime>) -> BulkWrite {
+        BulkWrite { engine, runtime, row_count: 0, kept: Vec::new(), begun: None }
+    }
+
+    /// Adds rows. Blocks while memory is short or the disk is behind, so not to be called where a
+    /// thread must not block.
+    ///
+    /// # Errors
+    /// As [`WriteError`] says; the bulk write can only be dropped then.
+    pub fn write(&mut self, batch: WriteBatch) -> Result<(), WriteError> {
+        let bytes = batch.memory_bytes();
+        let charge = self.engine.charge_blocking(bytes)?;
+        self.row_count += batch.row_count() as u64;
+        self.kept.push((batch, charge));
+        let kept_bytes: usize = self.kept.iter().map(|(_, charge)| charge.bytes()).sum();
+        if self.begun.is_none() && kept_bytes <= SINGLE_RECORD_BYTES_MAX {
+            return Ok(());
+        }
+        if self.begun.is_none() {
+            self.begun = Some(self.begin()?);
+        }
+        for (batch, charge) in std::mem::take(&mut self.kept) {
+            self.append(batch, charge)?;
+        }
+        Ok(())
+    }
+
+    fn begin(&self) -> Result<Begun, WriteError> {
+        // The lock covers both, so that the log's floor never passes a bulk write unseen.
+        let mut active = self.engine.lock_bulk();
+        let appended = self.engine.wal.append(RecordKind::BulkBegin, Vec::new(), Durability::Written)?;
+        active.insert(appended.lsn);
+        Ok(Begun {
+            begin: appended.lsn,
+            rows: Memtable::default(),
+            tasks: VecDeque::new(),
+            staged: Vec::new(),
+            last: Some(appended),
+        })
+    }
+
+    fn append(&mut self, batch: WriteBatch, charge: Charge) -> Result<(), WriteError> {
+        let engine = Arc::clone(&self.engine);
+        let begun = self.begun.as_mut().expect("it was begun");
+        let mut body = begun.begin.0.to_le_bytes().to_vec();
+        encode_batch_count(&mut body, 1);
+        encode_batch(&mut body, self.runtime.id, &batch, &engine.symbol_texts(&self.runtime, &batch));
+        let appended = engine.wal.append(RecordKind::BulkRows, body, Durability::Written)?;
+        // One record may be on its way while the next is made.
+        if let Some(last) = begun.last.replace(appended) {
+            engine.wait_committed(last)?;
+        }
+        let now = engine.env.clock.monotonic();
+        begun.rows.push(begun.begin, batch, charge, now);
+        if begun.rows.memory_bytes() >= engine.options.memtable_bytes_soft {
+            self.stage()?;
+        }
+        Ok(())
+    }
+
+    /// Hands the rows in memory to the executor, and waits when it is behind.
+    fn stage(&mut self) -> Result<(), WriteError> {
+        let collection = Arc::clone(&self.runtime.lock().collection);
+        let begun = self.begun.as_mut().expect("it was begun");
+        let memtable = std::mem::take(&mut begun.rows);
+        let task = StageTask::new(Arc::clone(&self.runtime), collection, memtable);
+        if self.engine.env.spawn.is_some() {
+            self.engine.executor.submit(Job::Stage(Arc::clone(&task)), std::time::Duration::ZERO);
+        } else {
+            task.run(&self.engine);
+        }
+        begun.tasks.push_back(task);
+        while begun.tasks.len() > STAGE_TASKS_MAX {
+            let task = begun.tasks.pop_front().expect("there is one");
+            begun.staged.extend(task.wait()?);
+        }
+        Ok(())
+    }
+
+    /// How many rows were added.
+    pub fn row_count(&self) -> u64 {
+        self.row_count
+    }
+
+    /// Commits all rows at once. They are there when the ticket says so.
+    ///
+    /// # Errors
+    /// As [`WriteError`] says; nothing is committed.
+    pub fn finish(mut self, durability: Durability) -> Result<Option<CommitTicket>, WriteError> {
+        if self.begun.is_none() {
+            return self.finish_small(durability);
+        }
+        let begun = self.begun.as_mut().expect("it was begun");
+        while let Some(task) = begun.tasks.pop_front() {
+            begun.staged.extend(task.wait()?);
+        }
+        fail::fail_point!("bulk::before_commit");
+        let ticket = commit(&self.engine, &self.runtime, begun, durability)?;
+        self.begun = None;
+        Ok(Some(ticket))
+    }
+
+    fn finish_small(mut self, durability: Durability) -> Result<Option<CommitTicket>, WriteError> {
+        let kept = std::mem::take(&mut self.kept);
+        if kept.is_empty() {
+            return Ok(None);
+        }
+        let writes = kept.into_iter().map(|(batch, charge)| Write {
+            collection: self.runtime.id,
+            batch,
+            charge: Some(charge),
+        });
+        self.engine.submit(writes.collect(), durability).map(Some)
+    }
+}
+
+fn commit(
+    engine: &Inner,
+    runtime: &CollectionRuntime,
+    begun: &mut Begun,
+    durability: Durability,
+) -> Result<CommitTicket, WriteError> {
+    let mut state = runtime.lock();
+    if state.dropped {
+        return Err(WriteError::NoSuchCollection(runtime.id));
+    }
+    let body = begun.begin.0.to_le_bytes().to_vec();
+    let appended = engine.wal.append(RecordKind::BulkCommit, body, durability)?;
+    let now = engine.env.clock.monotonic();
+    let staged = std::mem::take(&mut begun.staged);
+    attach(&mut state, appended.lsn, begun.begin, &begun.rows, staged, now);
+    drop(state);
+    // Only now, when the collection holds the log's floor down.
+    engine.lock_bulk().remove(&begun.begin);
+    engine.executor.submit(Job::Flush(runtime.id), std::time::Duration::ZERO);
+    Ok(CommitTicket::new(appended))
+}
+
+/// Gives the rows of a bulk write to its collection, committed at `lsn`.
+pub(crate) fn attach(
+    state: &mut crate::collection::State,
+    lsn: Lsn,
+    begin: Lsn,
+    rows: &Memtable,
+    staged: Vec<Arc<SegmentHandle>>,
+    now: std::time::Duration,
+) {
+    if staged.is_empty() {
+        state.active.push_bulk(lsn, begin, rows, now);
+        return;
+    }
+    // What was committed before is flushed before.
+    state.freeze();
+    let mut memtable = Memtable::default();
+    memtable.push_bulk(lsn, begin, rows, now);
+    let frozen = Frozen { memtable, staged, lsn_max: lsn, log_floor: begin };
+    state.frozen.push_back(Arc::new(frozen));
+}
+
+impl Drop for BulkWrite {
+    fn drop(&mut self) {
+        let Some(begun) = self.begun.take() else { return };
+        let body = begun.begin.0.to_le_bytes().to_vec();
+        // Without this record replay finds no commit either; it only spares the log some space.
+        if let Err(error) = self.engine.wal.append(RecordKind::BulkAbort, body, Durability::Written) {
+            tracing::debug!(%error, "cannot log the end of a bulk write that was given up");
+        }
+        for task in &begun.tasks {
+            task.give_up();
+        }
+        for handle in &begun.staged {
+            handle.retire();
+        }
+        drop(begun.staged);
+        self.engine.lock_bulk().remove(&begun.begin);
+        self.engine.executor.submit(Job::CollectGarbage, std::time::Duration::ZERO);
+    }
+}
+
+/// Rows of a bulk write on their way to segments.
+pub(crate) struct StageTask {
+    runtime: Arc<CollectionRuntime>,
+    collection: Arc<Collection>,
+    memtable: Memtable,
+    outcome: Mutex<Outcome>,
+    done: Condvar,
+}
+
+enum Outcome {
+    Waiting,
+    GivenUp,
+    Done(Result<Vec<Arc<SegmentHandle>>, Arc<JobError>>),
+}
+
+impl fmt::Debug for StageTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StageTask").field("collection", &self.runtime.id).finish_non_exhaustive()
+    }
+}
+
+impl StageTask {
+    fn new(
+        runtime: Arc<CollectionRuntime>,
+        collection: Arc<Collection>,
+        memtable: Memtable,
+    ) -> Arc<StageTask> {
+        let outcome = Mutex::new(Outcome::Waiting);
+        Arc::new(StageTask { runtime, collection, memtable, outcome, done: Condvar::new() })
+    }
+
+    /// Writes the segments.
+    pub(crate) fn run(&self, engine: &Inner) {
+        let written = stage_rows(engine, &self.runtime, &self.collection, &self.memtable);
+        self.finish(written.map_err(Arc::new));
+    }
+
+    /// Tells the writer that the rows will not be staged.
+    pub(crate) fn fail(&self, error: JobError) {
+        self.finish(Err(Arc::new(error)));
+    }
+
+    fn finish(&self, written: Result<Vec<Arc<SegmentHandle>>, Arc<JobError>>) {
+        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Outcome::GivenUp, Ok(handles)) = (&*outcome, &written) {
+            handles.iter().for_each(|handle| handle.retire());
+        }
+        *outcome = Outcome::Done(written);
+        drop(outcome);
+        self.done.notify_all();
+    }
+
+    fn wait(&self) -> Result<Vec<Arc<SegmentHandle>>, WriteError> {
+        let waiting = |outcome: &mut Outcome| !matches!(outcome, Outcome::Done(_));
+        let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = self.done.wait_while(outcome, waiting).unwrap_or_else(PoisonError::into_inner);
+        match &*outcome {
+            Outcome::Done(written) => written.clone().map_err(WriteError::Segment),
+            _ => unreachable!("the wait is over when it is done"),
+        }
+    }
+
+    /// The writer is gone: what was or will be written is garbage.
+    fn give_up(&self) {
+        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*outcome {
+            Outcome::Done(Ok(handles)) => handles.iter().for_each(|handle| handle.retire()),
+            Outcome::Done(Err(_)) => {}
+            _ => *outcome = Outcome::GivenUp,
+        }
+    }
+}
+
+/// Writes the rows of a memtable into segments that no manifest names.
+pub(crate) fn stage_rows(
+    engine: &Inner,
+    runtime: &CollectionRuntime,
+    collection: &Collection,
+    memtable: &Memtable,
+) -> Result<Vec<Arc<SegmentHandle>>, JobError> {
+    let written = flush::write_rows(engine, runtime, collection, memtable, None)?;
+    Ok(flush::staged_handles(engine, collection, written))
+}
+
+/// The number of a bulk write in the body of its records.
+pub(crate) fn begin_of(body: &[u8]) -> Option<(Lsn, &[u8])> {
+    let (begin, rest) = body.split_first_chunk::<8>()?;
+    Some((Lsn(u64::from_le_bytes(*begin)), rest))
+}
+
+impl From<JobError> for WriteError {
+    fn from(error: JobError) -> WriteError {
+        match error {
+            JobError::ShutDown => WriteError::Wal(WalError::Closed),
+            other => WriteError::Segment(Arc::new(other)),
+        }
+    }
+}

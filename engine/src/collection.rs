@@ -1,0 +1,175 @@
+//! A collection while the engine runs: its memtables and its manifest.
+//!
+//! ```text
+//!   writes ──▶ active ──freeze──▶ frozen, frozen, … ──flush, oldest first──▶ segments (manifest)
+//! ```
+//!
+//! One lock guards all of it. It is held while a write gets its LSN and enters the active memtable,
+//! so rows stand in memtables in the order of the log; and while a flush swaps a frozen memtable
+//! for its segments, so a reader sees the rows in one place or the other.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+
+use tidemark_catalog::collection::Collection;
+use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn};
+use tidemark_catalog::types::ColumnType;
+
+use crate::memtable::Memtable;
+use crate::memtable::symbols::SymbolDictionary;
+use crate::segment::handle::SegmentHandle;
+use crate::snapshot::CollectionSnapshot;
+
+/// The dictionaries of a collection's symbol columns.
+#[derive(Clone, Debug, Default)]
+pub struct SymbolDictionaries(Arc<BTreeMap<ColumnId, Arc<SymbolDictionary>>>);
+
+impl SymbolDictionaries {
+    /// The dictionary of a column; `None` for a column that is not a symbol.
+    pub fn get(&self, id: ColumnId) -> Option<&Arc<SymbolDictionary>> {
+        self.0.get(&id)
+    }
+
+    fn extended_for(&self, collection: &Collection) -> SymbolDictionaries {
+        let mut dictionaries = (*self.0).clone();
+        for column in collection.schema.columns() {
+            if column.column_type == ColumnType::Symbol {
+                dictionaries.entry(column.id).or_default();
+            }
+        }
+        SymbolDictionaries(Arc::new(dictionaries))
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.0.values().map(|dictionary| dictionary.memory_bytes()).sum()
+    }
+}
+
+/// A memtable that takes no more rows, or a bulk write that was committed.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    pub(crate) memtable: Memtable,
+    /// Segments that a bulk write wrote before it was committed; durable, in no manifest.
+    pub(crate) staged: Vec<Arc<SegmentHandle>>,
+    pub(crate) lsn_max: Lsn,
+    /// The first record of the log that is needed until this is flushed.
+    pub(crate) log_floor: Lsn,
+}
+
+/// A collection while the engine runs.
+#[derive(Debug)]
+pub(crate) struct CollectionRuntime {
+    pub(crate) id: CollectionId,
+    symbols: RwLock<SymbolDictionaries>,
+    state: Mutex<State>,
+    /// Signalled when `flushing` becomes false.
+    flushed: Condvar,
+}
+
+/// What [`CollectionRuntime::lock`] guards.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) collection: Arc<Collection>,
+    pub(crate) active: Memtable,
+    /// Oldest first.
+    pub(crate) frozen: VecDeque<Arc<Frozen>>,
+    pub(crate) segments: Arc<Vec<Arc<SegmentHandle>>>,
+    pub(crate) dropped: bool,
+    /// Somebody is flushing; there is at most one, so that memtables are published in order.
+    flushing: bool,
+}
+
+impl CollectionRuntime {
+    pub(crate) fn new(collection: Arc<Collection>, segments: Vec<Arc<SegmentHandle>>) -> CollectionRuntime {
+        CollectionRuntime {
+            id: collection.id,
+            symbols: RwLock::new(SymbolDictionaries::default().extended_for(&collection)),
+            flushed: Condvar::new(),
+            state: Mutex::new(State {
+                collection,
+                active: Memtable::default(),
+                frozen: VecDeque::new(),
+                segments: Arc::new(segments),
+                dropped: false,
+                flushing: false,
+            }),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims the right to flush; false when somebody has it.
+    pub(crate) fn try_begin_flush(&self) -> bool {
+        !std::mem::replace(&mut self.lock().flushing, true)
+    }
+
+    /// Claims the right to flush when it is free.
+    pub(crate) fn wait_for_flush(&self) {
+        let state = self.lock();
+        let state = self.flushed.wait_while(state, |state| state.flushing);
+        state.unwrap_or_else(PoisonError::into_inner).flushing = true;
+    }
+
+    /// Gives the right to flush back; says whether there is something left to flush.
+    pub(crate) fn end_flush(&self) -> bool {
+        let mut state = self.lock();
+        state.flushing = false;
+        let more = !state.frozen.is_empty();
+        drop(state);
+        self.flushed.notify_one();
+        more
+    }
+
+    pub(crate) fn symbols(&self) -> SymbolDictionaries {
+        self.symbols.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes over a new version of the schema.
+    pub(crate) fn replace_collection(&self, collection: &Arc<Collection>) {
+        // Dictionaries first: a writer that knows a column finds its dictionary.
+        let mut symbols = self.symbols.write().unwrap_or_else(PoisonError::into_inner);
+        *symbols = symbols.extended_for(collection);
+        drop(symbols);
+        self.lock().collection = Arc::clone(collection);
+    }
+}
+
+impl State {
+    /// Makes the active memtable a frozen one; false when there is nothing in it.
+    pub(crate) fn freeze(&mut self) -> bool {
+        let memtable = std::mem::take(&mut self.active);
+        let (Some((_, lsn_max)), Some(log_floor)) = (memtable.lsn_bounds(), memtable.log_floor()) else {
+            return false;
+        };
+        let frozen = Frozen { memtable, staged: Vec::new(), lsn_max, log_floor };
+        self.frozen.push_back(Arc::new(frozen));
+        true
+    }
+
+    /// The first record of the log that is needed for this collection; `None` when none is.
+    pub(crate) fn log_floor(&self) -> Option<Lsn> {
+        let frozen = self.frozen.iter().map(|frozen| frozen.log_floor);
+        frozen.chain(self.active.log_floor()).min()
+    }
+
+    pub(crate) fn memtable_bytes(&self) -> usize {
+        let frozen: usize = self.frozen.iter().map(|frozen| frozen.memtable.memory_bytes()).sum();
+        frozen + self.active.memory_bytes()
+    }
+
+    pub(crate) fn snapshot_at(&self, lsn: Lsn, symbols: SymbolDictionaries) -> CollectionSnapshot {
+        let memtables = self.frozen.iter().map(|frozen| &frozen.memtable).chain([&self.active]);
+        let chunks = memtables.flat_map(Memtable::chunks);
+        let chunks = chunks.map(|chunk| (Arc::clone(chunk), chunk.rows_visible_at(lsn)));
+        let staged = self.frozen.iter().filter(|frozen| frozen.lsn_max <= lsn);
+        let staged = staged.flat_map(|frozen| frozen.staged.iter());
+        CollectionSnapshot {
+            collection: Arc::clone(&self.collection),
+            chunks: chunks.filter(|(_, row_count)| *row_count > 0).collect(),
+            segments: self.segments.iter().chain(staged).map(Arc::clone).collect(),
+            symbols,
+        }
+    }
+}

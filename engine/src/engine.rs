@@ -1,0 +1,698 @@
+//! The engine: what the server calls.
+//!
+//! | way | where |
+//! | --- | --- |
+//! | write | [`Engine::write`] → log → active memtable → [`CommitTicket`] |
+//! | bulk write | [`Engine::bulk_write`] → [`crate::bulk`] |
+//! | read | [`Engine::snapshot`] → [`crate::read::plan`] |
+//! | change collections | [`Engine::create_collection`], [`Engine::add_columns`], [`Engine::drop_collection`] |
+//! | background | log thread, job threads; or [`Engine::step`] in a world without threads |
+//!
+//! Lock order: `ddl` → collections' states, by rising id → `bulk` → the log's queue. The catalog's
+//! locks are taken without any of these but `ddl`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tidemark_catalog::Catalog;
+use tidemark_catalog::collection::{Collection, CollectionKind, TimeseriesOptions};
+use tidemark_catalog::edit::{CatalogEdit, Change};
+use tidemark_catalog::error::EditError;
+use tidemark_catalog::ids::{CollectionId, Lsn, NamespaceId, PartitionId, RoleId, SegmentId};
+use tidemark_catalog::partition::TimeRange;
+use tidemark_catalog::schema::{NewColumn, Schema};
+use tidemark_catalog::segment::Segment;
+use tidemark_catalog::view::View;
+use tokio::sync::oneshot;
+
+use crate::batch::WriteBatch;
+use crate::bulk::BulkWrite;
+use crate::catalog_file::{Reserve, is_disk_full};
+use crate::collection::{CollectionRuntime, SymbolDictionaries};
+use crate::durable;
+use crate::env::{Env, Join, LockGuard};
+use crate::error::{DdlError, JobError, OpenError, ReadError, WalError, WriteError};
+use crate::jobs::{Executor, Job, flush, gc};
+use crate::memtable::budget::{Budget, Charge};
+use crate::metrics::Metrics;
+use crate::options::{CommitMode, EngineOptions};
+use crate::segment::handle::{SegmentFiles, SegmentHandle};
+use crate::segment::{directory, path};
+use crate::snapshot::Snapshot;
+use crate::timeseries::partition::partition_range;
+use crate::wal::codec::{SymbolTexts, encode_batch, encode_batch_count};
+use crate::wal::format::RecordKind;
+use crate::wal::writer::{Appended, Wal};
+
+pub use crate::wal::writer::Durability;
+
+/// How often memtables are looked at for their age.
+const AGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The open engine.
+#[derive(Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+    threads: Mutex<Vec<Box<dyn Join>>>,
+    /// Held for as long as the data directory is open.
+    _lock: Box<dyn LockGuard>,
+}
+
+/// What the engine's parts share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) env: Env,
+    pub(crate) options: EngineOptions,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) wal: Wal,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) files: Arc<SegmentFiles>,
+    pub(crate) executor: Executor,
+    pub(crate) reserve: Arc<Reserve>,
+    pub(crate) collections: RwLock<BTreeMap<CollectionId, Arc<CollectionRuntime>>>,
+    /// The first record of each bulk write that is not committed.
+    pub(crate) bulk: Mutex<BTreeSet<Lsn>>,
+    /// One change of collections at a time.
+    pub(crate) ddl: Mutex<()>,
+    pub(crate) flush_failures: AtomicU32,
+    pub(crate) disk_full: AtomicBool,
+}
+
+/// Rows for one collection.
+#[derive(Debug)]
+pub struct Write {
+    /// Which.
+    pub collection: CollectionId,
+    /// The rows.
+    pub batch: WriteBatch,
+    /// Memory that was taken for them already.
+    pub(crate) charge: Option<Charge>,
+}
+
+impl Write {
+    /// Rows for a collection.
+    pub fn new(collection: CollectionId, batch: WriteBatch) -> Write {
+        Write { collection, batch, charge: None }
+    }
+}
+
+/// A commit that is on its way to the disk.
+#[derive(Debug)]
+pub struct CommitTicket {
+    lsn: Lsn,
+    system_time_us: i64,
+    committed: oneshot::Receiver<Result<(), WalError>>,
+}
+
+impl CommitTicket {
+    pub(crate) fn new(appended: Appended) -> CommitTicket {
+        let Appended { lsn, system_time_us, committed } = appended;
+        CommitTicket { lsn, system_time_us, committed }
+    }
+
+    /// Its position in the log.
+    pub fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+
+    /// Its system time, in µs since 1970-01-01 UTC; later commits have later ones.
+    pub fn system_time_us(&self) -> i64 {
+        self.system_time_us
+    }
+
+    /// Completes when the commit is as durable as was asked for, and seen by every later snapshot.
+    ///
+    /// # Errors
+    /// The log could not be written: whether the commit is durable is not known.
+    pub async fn committed(self) -> Result<(), WriteError> {
+        self.committed.await.map_err(|_| WalError::Closed)??;
+        Ok(())
+    }
+
+    /// The same, blocking the thread.
+    ///
+    /// # Errors
+    /// The log could not be written: whether the commit is durable is not known.
+    pub fn wait(self) -> Result<(), WriteError> {
+        self.committed.blocking_recv().map_err(|_| WalError::Closed)??;
+        Ok(())
+    }
+
+    /// What is known now; `None` while it is on its way.
+    pub fn poll(&mut self) -> Option<Result<(), WriteError>> {
+        match self.committed.try_recv() {
+            Ok(outcome) => Some(outcome.map_err(WriteError::from)),
+            Err(oneshot::error::TryRecvError::Empty) => None,
+            Err(oneshot::error::TryRecvError::Closed) => Some(Err(WalError::Closed.into())),
+        }
+    }
+}
+
+/// What a new time-series collection shall be.
+#[derive(Clone, Debug)]
+pub struct NewTimeseries {
+    /// Where its name is looked up.
+    pub namespace: NamespaceId,
+    /// Its name.
+    pub name: String,
+    /// Who owns it.
+    pub owner: RoleId,
+    /// Its columns; they get their ids in this order, from 1.
+    pub columns: Vec<NewColumn>,
+    /// Its keys, by those ids.
+    pub options: TimeseriesOptions,
+}
+
+impl Engine {
+    pub(crate) fn start(inner: Inner, lock: Box<dyn LockGuard>) -> Result<Engine, OpenError> {
+        let inner = Arc::new(inner);
+        let mut threads = Vec::new();
+        if let Some(spawn) = &inner.env.spawn {
+            let log = Arc::clone(&inner);
+            let body = move || while log.wal.wait_and_commit(log.options.commit) {};
+            threads.push(spawn.spawn("log", Box::new(body)).map_err(OpenError::Spawn)?);
+            for number in 0..inner.options.job_threads {
+                let jobs = Arc::clone(&inner);
+                let body = move || {
+                    while let Some(job) = jobs.executor.wait() {
+                        jobs.run(job);
+                    }
+                };
+                let name = format!("job-{number}");
+                threads.push(spawn.spawn(&name, Box::new(body)).map_err(OpenError::Spawn)?);
+            }
+        }
+        inner.executor.submit(Job::Age, AGE_INTERVAL);
+        inner.executor.submit(Job::TruncateLog, Duration::ZERO);
+        Ok(Engine { inner, threads: Mutex::new(threads), _lock: lock })
+    }
+
+    /// What the engine was opened with.
+    pub fn options(&self) -> &EngineOptions {
+        &self.inner.options
+    }
+
+    /// The catalog now.
+    pub fn view(&self) -> Arc<View> {
+        self.inner.catalog.view()
+    }
+
+    /// The catalog, to change what the engine does not look at: roles and settings.
+    pub fn commit_edit(&self, edit: &CatalogEdit) -> Result<Arc<View>, EditError> {
+        self.inner.commit_edit(edit)
+    }
+
+    /// What the engine counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// The memory of memtables.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.inner.budget
+    }
+
+    /// Takes rows: all of them are committed at one position, or none is. Does not block; returns
+    /// before the commit is durable.
+    ///
+    /// # Errors
+    /// As [`WriteError`] says; nothing is applied. After [`WriteError::OverBudget`] a flush is under
+    /// way, and [`Budget::available`] tells when to try again.
+    pub fn write(&self, writes: Vec<Write>, durability: Durability) -> Result<CommitTicket, WriteError> {
+        self.inner.submit(writes, durability)
+    }
+
+    /// Starts a write of any size.
+    ///
+    /// # Errors
+    /// The collection does not exist.
+    pub fn bulk_write(&self, collection: CollectionId) -> Result<BulkWrite, WriteError> {
+        let runtime = self.inner.runtime(collection);
+        let runtime = runtime.ok_or(WriteError::NoSuchCollection(collection))?;
+        Ok(BulkWrite::new(Arc::clone(&self.inner), runtime))
+    }
+
+    /// How durable a commit is unless a write says otherwise.
+    pub fn default_durability(&self) -> Durability {
+        match self.inner.options.commit {
+            CommitMode::Group => Durability::Synced,
+            CommitMode::Interval(_) | CommitMode::Off => Durability::Written,
+        }
+    }
+
+    /// The dictionaries of a collection's symbol columns.
+    ///
+    /// # Errors
+    /// The collection does not exist.
+    pub fn symbols(&self, collection: CollectionId) -> Result<SymbolDictionaries, WriteError> {
+        let runtime = self.inner.runtime(collection);
+        Ok(runtime.ok_or(WriteError::NoSuchCollection(collection))?.symbols())
+    }
+
+    /// Pins the collections as they are after the last commit that was acknowledged.
+    ///
+    /// # Errors
+    /// A collection does not exist.
+    pub fn snapshot(&self, collections: &[CollectionId]) -> Result<Snapshot, ReadError> {
+        let mut ids = collections.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        let runtimes = ids
+            .iter()
+            .map(|id| self.inner.runtime(*id).ok_or(ReadError::NoSuchCollection(*id)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let states: Vec<_> = runtimes.iter().map(|runtime| runtime.lock()).collect();
+        if let Some(at) = states.iter().position(|state| state.dropped) {
+            return Err(ReadError::NoSuchCollection(ids[at]));
+        }
+        // Read under the locks: no row up to this position is still on its way into a memtable, and
+        // no segment with rows after it can appear.
+        let lsn = self.inner.wal.visible_lsn();
+        let collections = runtimes
+            .iter()
+            .zip(&states)
+            .map(|(runtime, state)| (runtime.id, Arc::new(state.snapshot_at(lsn, runtime.symbols()))));
+        Ok(Snapshot { lsn, collections: collections.collect() })
+    }
+
+    /// Makes a collection; it is there when this returns.
+    ///
+    /// # Errors
+    /// The name is taken, the columns contradict each other, or the catalog fails.
+    pub fn create_collection(&self, new: NewTimeseries) -> Result<Arc<Collection>, DdlError> {
+        let inner = &self.inner;
+        let _ddl = inner.lock_ddl();
+        let collection = Arc::new(Collection {
+            id: inner.catalog.allocate_collection()?,
+            namespace: new.namespace,
+            name: new.name,
+            owner: new.owner,
+            schema: Arc::new(Schema::new(new.columns)?),
+            kind: CollectionKind::Timeseries(new.options),
+            flushed_lsn: Lsn::ZERO,
+        });
+        inner.commit_edit(&CatalogEdit::new().with(Change::CreateCollection(Arc::clone(&collection))))?;
+        let runtime = CollectionRuntime::new(Arc::clone(&collection), Vec::new());
+        inner.lock_collections_mut().insert(collection.id, Arc::new(runtime));
+        Ok(collection)
+    }
+
+    /// Adds columns; a column that is there already under the same name and type is left alone, so
+    /// that two writers may add the same one.
+    ///
+    /// # Errors
+    /// The collection does not exist, a name is taken by a column of another type, or the catalog
+    /// fails.
+    pub fn add_columns(
+        &self,
+        id: CollectionId,
+        columns: Vec<NewColumn>,
+    ) -> Result<Arc<Collection>, DdlError> {
+        let inner = &self.inner;
+        let _ddl = inner.lock_ddl();
+        let runtime = inner.runtime(id).ok_or(EditError::NoCollection(id))?;
+        let collection = Arc::clone(&runtime.lock().collection);
+        let missing = |column: &NewColumn| {
+            let known = collection.schema.column_by_name(&column.name);
+            known.is_none_or(|known| known.column_type != column.column_type)
+        };
+        let columns: Vec<NewColumn> = columns.into_iter().filter(missing).collect();
+        if columns.is_empty() {
+            return Ok(collection);
+        }
+        let schema = Arc::new(collection.schema.with_columns(columns)?);
+        let change = Change::ReplaceSchema { collection: id, schema };
+        let view = inner.commit_edit(&CatalogEdit::new().with(change))?;
+        let collection = &view.collection(id).ok_or(EditError::NoCollection(id))?.collection;
+        runtime.replace_collection(collection);
+        Ok(Arc::clone(collection))
+    }
+
+    /// Removes a collection with all it has. Snapshots that pin it go on.
+    ///
+    /// # Errors
+    /// The collection does not exist, or the catalog fails.
+    pub fn drop_collection(&self, id: CollectionId) -> Result<(), DdlError> {
+        let inner = &self.inner;
+        let _ddl = inner.lock_ddl();
+        let runtime = inner.runtime(id).ok_or(EditError::NoCollection(id))?;
+        inner.commit_edit(&CatalogEdit::new().with(Change::DropCollection(id)))?;
+        inner.lock_collections_mut().remove(&id);
+        let mut state = runtime.lock();
+        state.dropped = true;
+        state.active = Default::default();
+        state.frozen.clear();
+        for handle in std::mem::take(&mut state.segments).iter() {
+            handle.retire();
+        }
+        drop(state);
+        inner.executor.submit(Job::CollectGarbage, Duration::ZERO);
+        inner.executor.submit(Job::TruncateLog, Duration::ZERO);
+        Ok(())
+    }
+
+    /// Flushes what the collection has in memory now, and waits for it.
+    ///
+    /// # Errors
+    /// The collection does not exist, or a segment could not be written.
+    pub fn flush(&self, id: CollectionId) -> Result<(), JobError> {
+        let runtime = self.inner.runtime(id).ok_or(JobError::Dropped(id))?;
+        runtime.lock().freeze();
+        runtime.wait_for_flush();
+        let flushed = flush::flush_all(&self.inner, &runtime);
+        runtime.end_flush();
+        flushed?;
+        self.inner.executor.submit(Job::TruncateLog, Duration::ZERO);
+        Ok(())
+    }
+
+    /// Bytes that the collection's memtables and dictionaries take.
+    pub fn memory_bytes(&self, id: CollectionId) -> usize {
+        self.inner
+            .runtime(id)
+            .map_or(0, |runtime| runtime.symbols().memory_bytes() + runtime.lock().memtable_bytes())
+    }
+
+    /// Reads every page of every segment and returns what is wrong.
+    pub fn verify_segments(&self) -> Vec<ReadError> {
+        let runtimes = self.inner.runtimes();
+        let handles = runtimes.iter().flat_map(|runtime| runtime.lock().segments.to_vec());
+        handles.filter_map(|handle| handle.open().and_then(|open| open.input.check_all()).err()).collect()
+    }
+
+    /// How many jobs wait.
+    pub fn jobs_waiting(&self) -> usize {
+        self.inner.executor.queue_len()
+    }
+
+    /// The positions up to which commits are seen and are durable.
+    pub fn log_positions(&self) -> (Lsn, Lsn) {
+        (self.inner.wal.visible_lsn(), self.inner.wal.durable_lsn())
+    }
+
+    /// The files of the log that hold records, with the first position in each.
+    pub fn log_files(&self) -> Vec<(u64, Lsn)> {
+        self.inner.wal.used_files()
+    }
+
+    /// Does one thing of what threads would do; false when nothing is to be done now.
+    pub fn step(&self) -> bool {
+        if self.inner.wal.commit_once(self.inner.options.commit) {
+            return true;
+        }
+        match self.inner.executor.take_due() {
+            Some(job) => {
+                self.inner.run(job);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes no more writes, makes those it took durable, and ends the threads. Memtables are left
+    /// to the log.
+    ///
+    /// # Errors
+    /// The log could not be made durable.
+    pub fn shut_down(&self) -> Result<(), WriteError> {
+        self.inner.executor.stop();
+        self.inner.wal.close();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if !thread.join() {
+                tracing::error!("a background thread ended by a panic");
+            }
+        }
+        while self.inner.wal.commit_once(self.inner.options.commit) {}
+        self.inner.wal.sync_now()?;
+        Ok(())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Err(error) = self.shut_down() {
+            tracing::error!(%error, "cannot shut the engine down in order");
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn run(&self, job: Job) {
+        match job {
+            Job::Flush(id) => flush::run(self, id),
+            Job::Stage(task) => task.run(self),
+            Job::TruncateLog => {
+                if let Err(error) = gc::truncate_log(self) {
+                    tracing::warn!(%error, "cannot remove old log files");
+                }
+            }
+            Job::CollectGarbage => gc::collect_garbage(self),
+            Job::Age => self.age(),
+        }
+    }
+
+    /// Freezes memtables that are idle or old.
+    fn age(&self) {
+        self.reserve.restore();
+        let now = self.env.clock.monotonic();
+        for runtime in self.runtimes() {
+            let mut state = runtime.lock();
+            let (first, last) = state.active.written_between();
+            let idle = now.saturating_sub(last) >= self.options.memtable_idle_max;
+            let old = now.saturating_sub(first) >= self.options.memtable_age_max;
+            if (idle || old) && state.freeze() {
+                self.executor.submit(Job::Flush(runtime.id), Duration::ZERO);
+            }
+        }
+        if self.files.has_garbage() {
+            self.executor.submit(Job::CollectGarbage, Duration::ZERO);
+        }
+        self.executor.submit(Job::Age, AGE_INTERVAL);
+    }
+
+    pub(crate) fn submit(
+        &self,
+        mut writes: Vec<Write>,
+        durability: Durability,
+    ) -> Result<CommitTicket, WriteError> {
+        for write in &mut writes {
+            if write.charge.is_none() {
+                write.charge = Some(self.try_charge(write.batch.memory_bytes())?);
+            }
+        }
+        let mut ids: Vec<CollectionId> = writes.iter().map(|write| write.collection).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let runtimes = ids
+            .iter()
+            .map(|id| self.runtime(*id).ok_or(WriteError::NoSuchCollection(*id)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let runtime_at = |id: CollectionId| ids.binary_search(&id).expect("it is one of them");
+        let mut body = Vec::new();
+        encode_batch_count(&mut body, writes.len());
+        for write in &writes {
+            let runtime = &runtimes[runtime_at(write.collection)];
+            let texts = self.symbol_texts(runtime, &write.batch);
+            encode_batch(&mut body, write.collection, &write.batch, &texts);
+        }
+        let mut states: Vec<_> = runtimes.iter().map(|runtime| runtime.lock()).collect();
+        if let Some(at) = states.iter().position(|state| state.dropped) {
+            return Err(WriteError::NoSuchCollection(ids[at]));
+        }
+        let appended = self.wal.append(RecordKind::Write, body, durability)?;
+        let now = self.env.clock.monotonic();
+        for write in writes {
+            self.metrics.rows_written.add(write.batch.row_count() as u64);
+            let charge = write.charge.expect("it was taken above");
+            let at = runtime_at(write.collection);
+            states[at].active.push(appended.lsn, write.batch, charge, now);
+        }
+        // Only now: a memtable that is frozen holds its last commit whole.
+        for (id, state) in ids.iter().zip(&mut states) {
+            if state.active.memory_bytes() >= self.options.memtable_bytes_soft && state.freeze() {
+                self.executor.submit(Job::Flush(*id), Duration::ZERO);
+            }
+        }
+        drop(states);
+        self.metrics.commits.add(1);
+        Ok(CommitTicket::new(appended))
+    }
+
+    /// The texts that the log needs to write a batch's symbols.
+    pub(crate) fn symbol_texts(&self, runtime: &CollectionRuntime, batch: &WriteBatch) -> SymbolTexts {
+        let symbols = runtime.symbols();
+        let columns = batch.columns().iter();
+        let texts = columns.filter_map(|(id, _)| Some((*id, symbols.get(*id)?.values())));
+        texts.collect()
+    }
+
+    fn try_charge(&self, bytes: usize) -> Result<Charge, WriteError> {
+        self.budget.try_charge(bytes).ok_or_else(|| {
+            self.metrics.writes_over_budget.add(1);
+            self.relieve();
+            self.over_budget()
+        })
+    }
+
+    /// Waits for memory in the thread, as long as a writer waits.
+    pub(crate) fn charge_blocking(&self, bytes: usize) -> Result<Charge, WriteError> {
+        let deadline = self.env.clock.monotonic() + self.options.admission_wait_max;
+        loop {
+            if let Some(charge) = self.budget.try_charge(bytes) {
+                return Ok(charge);
+            }
+            self.relieve();
+            let left = deadline.saturating_sub(self.env.clock.monotonic());
+            if self.env.spawn.is_none() || !self.budget.wait_available(bytes, left) {
+                self.metrics.writes_over_budget.add(1);
+                return Err(self.over_budget());
+            }
+        }
+    }
+
+    fn over_budget(&self) -> WriteError {
+        WriteError::OverBudget {
+            used_bytes: self.budget.used_bytes(),
+            bytes_max: self.budget.bytes_max(),
+            disk_full: self.disk_full.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Freezes the largest active memtable, so that memory comes back.
+    fn relieve(&self) {
+        let runtimes = self.runtimes();
+        let largest = runtimes.iter().max_by_key(|runtime| runtime.lock().active.memory_bytes());
+        if let Some(runtime) = largest
+            && runtime.lock().freeze()
+        {
+            self.executor.submit(Job::Flush(runtime.id), Duration::ZERO);
+        }
+    }
+
+    /// Waits for a record of a bulk write.
+    pub(crate) fn wait_committed(&self, mut appended: Appended) -> Result<(), WriteError> {
+        if self.env.spawn.is_none() {
+            while self.wal.commit_once(self.options.commit) {}
+            return match appended.committed.try_recv() {
+                Ok(outcome) => Ok(outcome?),
+                Err(_) => Err(WalError::Closed.into()),
+            };
+        }
+        CommitTicket::new(appended).wait()
+    }
+
+    pub(crate) fn make_log_durable(&self, lsn: Lsn) -> Result<(), JobError> {
+        while self.wal.durable_lsn() < lsn {
+            if self.wal.is_poisoned() {
+                return Err(JobError::ShutDown);
+            }
+            if !self.wal.commit_once(CommitMode::Group) {
+                self.wal.sync_now().map_err(|_| JobError::ShutDown)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first record of the log that is still needed.
+    pub(crate) fn log_floor(&self) -> Lsn {
+        // In this order nothing is missed: what is appended later is not below `next`; a bulk write
+        // leaves the set only when its collection holds its rows.
+        let next = self.wal.next_lsn();
+        let bulk = self.lock_bulk().first().copied();
+        let collections = self.runtimes();
+        let collections = collections.iter().filter_map(|runtime| runtime.lock().log_floor()).min();
+        bulk.into_iter().chain(collections).min().unwrap_or(next).min(next)
+    }
+
+    pub(crate) fn commit_edit(&self, edit: &CatalogEdit) -> Result<Arc<View>, EditError> {
+        let committed = self.catalog.commit(edit);
+        self.stop_on_catalog_failure(committed)
+    }
+
+    pub(crate) fn allocate_segment(&self) -> Result<SegmentId, EditError> {
+        let allocated = self.catalog.allocate_segment();
+        self.stop_on_catalog_failure(allocated)
+    }
+
+    pub(crate) fn allocate_partition(&self) -> Result<PartitionId, EditError> {
+        let allocated = self.catalog.allocate_partition();
+        self.stop_on_catalog_failure(allocated)
+    }
+
+    fn stop_on_catalog_failure<T>(&self, outcome: Result<T, EditError>) -> Result<T, EditError> {
+        if let Err(EditError::Storage(error)) = &outcome {
+            self.options.on_failure.call(&format!("the catalog cannot be written: {error}"));
+        }
+        outcome
+    }
+
+    pub(crate) fn segment_handle(&self, collection: &Collection, segment: Arc<Segment>) -> SegmentHandle {
+        let path = path(&self.options.directory, segment.collection, segment.id);
+        SegmentHandle::new(&self.files, segment, path, collection.name.clone())
+    }
+
+    pub(crate) fn create_segment_directory(&self, directory: &Path) -> io::Result<()> {
+        let files = self.env.files.as_ref();
+        if files.exists(directory)? { Ok(()) } else { durable::create_directory(files, directory) }
+    }
+
+    /// Removes a segment file that was never published.
+    pub(crate) fn discard_segment_file(&self, collection: CollectionId, segment: SegmentId) {
+        let path = path(&self.options.directory, collection, segment);
+        if let Err(error) = self.env.files.remove(&path) {
+            // No manifest names it, so the next opening removes it.
+            tracing::warn!(path = %path.display(), %error, "cannot remove a segment file");
+        }
+    }
+
+    pub(crate) fn partition_range(&self, collection: &Collection, time: i64) -> TimeRange {
+        let unit = collection.time_column().column_type.time_unit();
+        let unit = unit.expect("an invariant of the catalog");
+        partition_range(collection.timeseries().partition_by, unit, time)
+    }
+
+    pub(crate) fn flush_succeeded(&self) {
+        self.flush_failures.store(0, Ordering::Relaxed);
+        self.disk_full.store(false, Ordering::Relaxed);
+    }
+
+    /// Counts a failed flush; says how long to wait before the next try.
+    pub(crate) fn flush_failed(&self, error: &JobError) -> Duration {
+        self.metrics.flush_failures.add(1);
+        self.disk_full.store(error.io_error().is_some_and(is_disk_full), Ordering::Relaxed);
+        flush::retry_delay(self.flush_failures.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn runtime(&self, id: CollectionId) -> Option<Arc<CollectionRuntime>> {
+        self.collections.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    pub(crate) fn runtimes(&self) -> Vec<Arc<CollectionRuntime>> {
+        self.collections.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn lock_collections_mut(
+        &self,
+    ) -> std::sync::RwLockWriteGuard<'_, BTreeMap<CollectionId, Arc<CollectionRuntime>>> {
+        self.collections.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_bulk(&self) -> MutexGuard<'_, BTreeSet<Lsn>> {
+        self.bulk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_ddl(&self) -> MutexGuard<'_, ()> {
+        self.ddl.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The directory of a collection's segments, for tools that read them as plain Parquet.
+pub fn segment_directory(data_directory: &Path, collection: CollectionId) -> std::path::PathBuf {
+    directory(data_directory, collection)
+}

@@ -1,0 +1,323 @@
+//! Flush: a frozen memtable becomes segments.
+//!
+//! 1. Take the oldest frozen memtable; memtables are published in order, so that `flushed_lsn`
+//!    tells exactly what is in segments.
+//! 2. Divide its rows by partition and write a segment for each: durable files that no manifest
+//!    names.
+//! 3. Make sure that the log is durable up to the memtable's last commit: rows must not become
+//!    durable ahead of the commits they are part of.
+//! 4. One catalog edit adds partitions and segments *and* moves `flushed_lsn`.
+//! 5. Swap the frozen memtable for the segments, under the collection's lock.
+//!
+//! A failure before 4 leaves memtable and log as they are; files already written are removed, and
+//! the flush is tried again under new ids. After 4 nothing can fail. Crash before 4: the files are
+//! orphans and the rows are in the log. Crash after 4: the rows are in segments, and replay skips
+//! them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidemark_catalog::collection::Collection;
+use tidemark_catalog::edit::{CatalogEdit, Change};
+use tidemark_catalog::error::EditError;
+use tidemark_catalog::ids::{CollectionId, Lsn};
+use tidemark_catalog::partition::{Partition, PartitionState, TimeRange};
+use tidemark_catalog::segment::Segment;
+
+use crate::batch::timestamp_values;
+use crate::collection::{CollectionRuntime, Frozen};
+use crate::engine::Inner;
+use crate::error::JobError;
+use crate::jobs::Job;
+use crate::memtable::{Chunk, Memtable};
+use crate::segment::handle::SegmentHandle;
+use crate::segment::sort::{RowRef, sorted_rows};
+use crate::segment::writer::{self, Layout, Source, Written};
+use crate::segment::{directory, path};
+use crate::timeseries::partition::partition_range;
+
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// Flushes the frozen memtables of a collection, oldest first; on failure tries again later.
+pub(crate) fn run(engine: &Inner, id: CollectionId) {
+    let Some(runtime) = engine.runtime(id) else { return };
+    if !runtime.try_begin_flush() {
+        return;
+    }
+    let outcome = flush_all(engine, &runtime);
+    let more = runtime.end_flush();
+    match outcome {
+        Ok(()) => {
+            engine.flush_succeeded();
+            // A memtable that was frozen after the last look found this job still running.
+            if more {
+                engine.executor.submit(Job::Flush(id), Duration::ZERO);
+            }
+            engine.executor.submit(Job::TruncateLog, Duration::ZERO);
+        }
+        Err(JobError::ShutDown | JobError::Dropped(_)) => {}
+        Err(error) => {
+            let delay = engine.flush_failed(&error);
+            tracing::warn!(collection = %id, %error, ?delay, "cannot flush; the rows stay in memory and in the log");
+            engine.executor.submit(Job::Flush(id), delay);
+        }
+    }
+}
+
+/// How long to wait after so many failures in a row.
+pub(crate) fn retry_delay(failures: u32) -> Duration {
+    RETRY_FIRST.saturating_mul(1 << failures.min(16)).min(RETRY_MAX)
+}
+
+/// Flushes until nothing is frozen.
+pub(crate) fn flush_all(engine: &Inner, runtime: &CollectionRuntime) -> Result<(), JobError> {
+    loop {
+        let (collection, frozen) = {
+            let state = runtime.lock();
+            if state.dropped {
+                return Err(JobError::Dropped(runtime.id));
+            }
+            let Some(frozen) = state.frozen.front() else { return Ok(()) };
+            (Arc::clone(&state.collection), Arc::clone(frozen))
+        };
+        flush_one(engine, runtime, &collection, &frozen)?;
+    }
+}
+
+fn flush_one(
+    engine: &Inner,
+    runtime: &CollectionRuntime,
+    collection: &Collection,
+    frozen: &Arc<Frozen>,
+) -> Result<(), JobError> {
+    fail::fail_point!("flush::start", |_| Err(JobError::Injected("flush::start")));
+    let lsn_max = Some(frozen.lsn_max);
+    let written = write_rows(engine, runtime, collection, &frozen.memtable, lsn_max)?;
+    fail::fail_point!("flush::files_written");
+    engine.make_log_durable(frozen.lsn_max)?;
+    match publish(engine, runtime, frozen, &written) {
+        Ok(()) => Ok(()),
+        // Whether the edit is durable is not known: the next opening finds out.
+        Err(error @ JobError::Publish(EditError::Storage(_) | EditError::Poisoned)) => Err(error),
+        Err(error) => {
+            for segment in written {
+                engine.discard_segment_file(runtime.id, segment.written.id);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// A durable file with the partition that its rows belong to.
+#[derive(Debug)]
+pub(crate) struct WrittenSegment {
+    pub(crate) written: Written,
+    pub(crate) range: TimeRange,
+    pub(crate) lsn_min: Lsn,
+}
+
+/// Writes the rows of a memtable, a segment per partition; on an error none is left.
+pub(crate) fn write_rows(
+    engine: &Inner,
+    runtime: &CollectionRuntime,
+    collection: &Collection,
+    memtable: &Memtable,
+    lsn_max: Option<Lsn>,
+) -> Result<Vec<WrittenSegment>, JobError> {
+    let mut written = Vec::new();
+    let outcome =
+        rows_by_partition(collection, memtable.chunks()).into_values().try_for_each(|(range, rows)| {
+            let segment = write_segment(engine, runtime, collection, memtable, rows, lsn_max)?;
+            let lsn_min = memtable.lsn_bounds().expect("rows have commits").0;
+            written.push(WrittenSegment { written: segment, range, lsn_min });
+            Ok(())
+        });
+    if let Err(error) = outcome {
+        for segment in written {
+            engine.discard_segment_file(collection.id, segment.written.id);
+        }
+        return Err(error);
+    }
+    Ok(written)
+}
+
+/// The rows of each partition, by the start of its range.
+fn rows_by_partition(
+    collection: &Collection,
+    chunks: &[Arc<Chunk>],
+) -> BTreeMap<i64, (TimeRange, Vec<RowRef>)> {
+    let options = collection.timeseries();
+    let unit = collection.time_column().column_type.time_unit().expect("an invariant of the catalog");
+    let range_of = |time| partition_range(options.partition_by, unit, time);
+    let mut partitions: BTreeMap<i64, (TimeRange, Vec<RowRef>)> = BTreeMap::new();
+    for (at, chunk) in (0_u32..).zip(chunks) {
+        let row_ref = |row: usize| RowRef { chunk: at, row: u32::try_from(row).expect("chunks are smaller") };
+        let (time_min, time_max) = chunk.time_bounds();
+        let mut range = range_of(time_min);
+        if range.contains(time_max) {
+            let rows = &mut partitions.entry(range.start).or_insert((range, Vec::new())).1;
+            rows.extend((0..chunk.row_count()).map(row_ref));
+            continue;
+        }
+        let times = timestamp_values(chunk.column(options.time_key).expect("a time in every row"));
+        for (row, time) in times.iter().enumerate() {
+            if !range.contains(*time) {
+                range = range_of(*time);
+            }
+            partitions.entry(range.start).or_insert((range, Vec::new())).1.push(row_ref(row));
+        }
+    }
+    partitions
+}
+
+fn write_segment(
+    engine: &Inner,
+    runtime: &CollectionRuntime,
+    collection: &Collection,
+    memtable: &Memtable,
+    rows: Vec<RowRef>,
+    lsn_max: Option<Lsn>,
+) -> Result<Written, JobError> {
+    let symbols = runtime.symbols();
+    let dictionary = |id| symbols.get(id).cloned();
+    let rows = sorted_rows(collection, memtable.chunks(), rows, dictionary)?;
+    let id = engine.allocate_segment()?;
+    let source = Source {
+        id,
+        collection,
+        chunks: memtable.chunks(),
+        rows: &rows,
+        symbols: &dictionary,
+        lsn_min: memtable.lsn_bounds().expect("rows have commits").0,
+        lsn_max,
+    };
+    let layout = Layout {
+        row_group_rows: engine.options.segment_row_group_rows,
+        page_rows: engine.options.segment_page_rows,
+    };
+    let files = engine.env.files.as_ref();
+    let directory = directory(&engine.options.directory, collection.id);
+    engine.create_segment_directory(&directory).map_err(|source| JobError::Io { segment: id, source })?;
+    let path = path(&engine.options.directory, collection.id, id);
+    let go_on = || if engine.executor.is_stopping() { Err(JobError::ShutDown) } else { Ok(()) };
+    let written = writer::write(files, &path, &source, layout, &go_on)?;
+    assert_eq!(written.row_count, rows.len() as u64, "every row is written");
+    engine.metrics.flush_rows.add(written.row_count);
+    engine.metrics.flush_bytes.add(written.file_bytes);
+    Ok(written)
+}
+
+/// Steps 4 and 5.
+fn publish(
+    engine: &Inner,
+    runtime: &CollectionRuntime,
+    frozen: &Arc<Frozen>,
+    written: &[WrittenSegment],
+) -> Result<(), JobError> {
+    let id = runtime.id;
+    let view = engine.catalog.view();
+    let known = view.collection(id).ok_or(JobError::Dropped(id))?;
+    let mut edit = CatalogEdit::new();
+    let mut partitions: Vec<Partition> = known.partitions.values().cloned().collect();
+    let mut partition_of = |range: TimeRange, edit: &mut CatalogEdit| -> Result<_, JobError> {
+        if let Some(partition) = partitions.iter().find(|partition| partition.range == range) {
+            return Ok(partition.id);
+        }
+        let partition = Partition {
+            id: engine.allocate_partition()?,
+            collection: id,
+            range,
+            state: PartitionState::Active,
+        };
+        edit.push(Change::AddPartition(partition.clone()));
+        partitions.push(partition.clone());
+        Ok(partition.id)
+    };
+    let version = known.collection.schema.version();
+    let mut segments: Vec<Arc<Segment>> = Vec::new();
+    for segment in written {
+        let partition = partition_of(segment.range, &mut edit)?;
+        segments.push(Arc::new(new_segment(id, partition, version, segment, frozen.lsn_max)));
+    }
+    for staged in &frozen.staged {
+        let staged = staged.segment();
+        let range = engine.partition_range(&known.collection, staged.time_min);
+        let partition = partition_of(range, &mut edit)?;
+        let lsn = frozen.lsn_max;
+        let segment = Segment { partition, lsn_min: lsn, lsn_max: lsn, ..(**staged).clone() };
+        segments.push(Arc::new(segment));
+    }
+    for segment in &segments {
+        edit.push(Change::AddSegment(Arc::clone(segment)));
+    }
+    if !forgets_flushed_lsn() {
+        edit.push(Change::AdvanceFlushedLsn { collection: id, lsn: frozen.lsn_max });
+    }
+    fail::fail_point!("flush::before_publish", |_| Err(JobError::Injected("flush::before_publish")));
+    engine.commit_edit(&edit).map_err(|error| match error {
+        EditError::NoCollection(id) => JobError::Dropped(id),
+        other => JobError::Publish(other),
+    })?;
+    fail::fail_point!("flush::after_publish");
+    let handles =
+        segments.into_iter().map(|segment| Arc::new(engine.segment_handle(&known.collection, segment)));
+    let mut state = runtime.lock();
+    let all = state.segments.iter().cloned().chain(handles).collect();
+    state.segments = Arc::new(all);
+    let first = state.frozen.pop_front();
+    assert!(first.is_some_and(|first| Arc::ptr_eq(&first, frozen)), "one flush at a time, in order");
+    drop(state);
+    engine.metrics.flushes.add(1);
+    Ok(())
+}
+
+fn new_segment(
+    collection: CollectionId,
+    partition: tidemark_catalog::ids::PartitionId,
+    schema_version: tidemark_catalog::ids::SchemaVersion,
+    segment: &WrittenSegment,
+    lsn_max: Lsn,
+) -> Segment {
+    let written = &segment.written;
+    Segment {
+        id: written.id,
+        collection,
+        partition,
+        schema_version,
+        level: 0,
+        row_count: written.row_count,
+        file_bytes: written.file_bytes,
+        footer_crc32c: written.footer_crc32c,
+        footer_bytes: written.footer_bytes,
+        time_min: written.time_min,
+        time_max: written.time_max,
+        lsn_min: segment.lsn_min,
+        lsn_max,
+        statistics: written.statistics.clone(),
+    }
+}
+
+/// A defect that tests put in to see that they would notice it: rows are flushed, and the log
+/// replays them again.
+fn forgets_flushed_lsn() -> bool {
+    fail::fail_point!("flush::forget_flushed_lsn", |_| true);
+    false
+}
+
+/// The segments of rows that are staged for a bulk write.
+pub(crate) fn staged_handles(
+    engine: &Inner,
+    collection: &Collection,
+    written: Vec<WrittenSegment>,
+) -> Vec<Arc<SegmentHandle>> {
+    let handle = |segment: WrittenSegment| {
+        // The partition and the commits are not known yet; publishing fills them in.
+        let placeholder = tidemark_catalog::ids::PartitionId(0);
+        let version = collection.schema.version();
+        let segment = new_segment(collection.id, placeholder, version, &segment, segment.lsn_min);
+        Arc::new(engine.segment_handle(collection, Arc::new(segment)))
+    };
+    written.into_iter().map(handle).collect()
+}

@@ -1,0 +1,45 @@
+//! What the engine counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The engine's counters since it was opened.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Rows that writers handed over and the log took.
+    pub rows_written: Counter,
+    /// Commits that the log took.
+    pub commits: Counter,
+    /// Writes that were refused because memtables were full.
+    pub writes_over_budget: Counter,
+    /// Memtables that became segments.
+    pub flushes: Counter,
+    /// Rows in them.
+    pub flush_rows: Counter,
+    /// Bytes of segments that flushes wrote.
+    pub flush_bytes: Counter,
+    /// Flushes that failed and are tried again.
+    pub flush_failures: Counter,
+    /// Rows put back from the log on opening.
+    pub replayed_rows: Counter,
+    /// Log files that were removed because no collection needed them.
+    pub log_files_removed: Counter,
+    /// Pages of segments that were read.
+    pub pages_read: Counter,
+    /// Bytes of them.
+    pub page_bytes_read: Counter,
+}

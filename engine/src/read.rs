@@ -1,0 +1,244 @@
+//! Reading a snapshot: what is skipped, what is read, in which order.
+//!
+//! 1. A [`ScanRequest`] names columns and predicates that every wanted row fulfils.
+//! 2. [`plan`] skips segments, row groups and pages whose statistics contradict a predicate, and
+//!    divides the rest into [`ScanUnit`]s that can be read one by one, by many threads.
+//! 3. [`ScanUnit::read`] decodes the columns of the predicates first, then the others for the
+//!    rows that are left, and gives batches of Arrow that hold exactly the wanted rows.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{and_kleene, filter_record_batch};
+use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef};
+use tidemark_catalog::collection::Collection;
+use tidemark_catalog::ids::ColumnId;
+use tidemark_catalog::schema::Nullability;
+
+use crate::error::ReadError;
+use crate::memtable::Chunk;
+use crate::read::predicate::Predicate;
+use crate::segment::handle::SegmentHandle;
+use crate::segment::prune;
+use crate::segment::reader::SegmentRows;
+use crate::snapshot::CollectionSnapshot;
+use crate::types::read_type;
+
+pub mod predicate;
+
+/// What is to be read.
+#[derive(Clone, Debug)]
+pub struct ScanRequest {
+    /// The columns of the answer, in its order.
+    pub columns: Vec<ColumnId>,
+    /// Conditions that every row of the answer fulfils.
+    pub predicates: Vec<Predicate>,
+    /// The most rows of a batch.
+    pub batch_rows: usize,
+}
+
+/// What a plan will read, and what it skips.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanStatistics {
+    /// Segments in the manifest.
+    pub segments: usize,
+    /// Segments of which nothing is read.
+    pub segments_pruned: usize,
+    /// Row groups of the other segments.
+    pub row_groups: usize,
+    /// Row groups of those of which nothing is read.
+    pub row_groups_pruned: usize,
+    /// Pages of the time key in the row groups that are read.
+    pub pages: usize,
+    /// Pages of those that are not read.
+    pub pages_pruned: usize,
+    /// Rows in memtables that are looked at.
+    pub memtable_rows: usize,
+    /// Rows in segments that are looked at.
+    pub segment_rows: usize,
+}
+
+/// A plan of a scan.
+#[derive(Debug)]
+pub struct Scan {
+    schema: SchemaRef,
+    units: Vec<ScanUnit>,
+    statistics: ScanStatistics,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) request: ScanRequest,
+    pub(crate) schema: SchemaRef,
+    pub(crate) symbols: crate::collection::SymbolDictionaries,
+}
+
+/// A part of a scan.
+#[derive(Clone, Debug)]
+pub struct ScanUnit(Unit);
+
+#[derive(Clone, Debug)]
+enum Unit {
+    /// The first rows of a chunk of a memtable.
+    Chunk { chunk: Arc<Chunk>, row_count: usize },
+    /// Selected rows of a row group.
+    RowGroup { segment: Arc<SegmentHandle>, selection: prune::RowGroupSelection },
+}
+
+impl ScanUnit {
+    /// An upper bound of the rows it gives.
+    pub fn row_count_max(&self) -> usize {
+        match &self.0 {
+            Unit::Chunk { row_count, .. } => *row_count,
+            Unit::RowGroup { selection, .. } => selection.row_count,
+        }
+    }
+}
+
+/// The Arrow schema in which a collection's columns are read. Fields carry nothing but name, type
+/// and whether NULL is possible.
+pub fn read_schema(collection: &Collection, columns: &[ColumnId]) -> SchemaRef {
+    let fields = columns.iter().filter_map(|id| collection.schema.column(*id)).map(|column| {
+        let nullable = column.nullability == Nullability::Nullable;
+        Field::new(&column.name, read_type(&column.column_type), nullable)
+    });
+    Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Plans a scan: skips what statistics rule out and divides the rest.
+///
+/// # Errors
+/// A segment is missing or damaged.
+pub fn plan(snapshot: &CollectionSnapshot, request: ScanRequest) -> Result<Scan, ReadError> {
+    let collection = snapshot.collection();
+    let schema = read_schema(collection, &request.columns);
+    let mut statistics = ScanStatistics::default();
+    let mut units = Vec::new();
+    let bounds = predicate::time_bounds(&request.predicates, collection.timeseries().time_key);
+    for (chunk, row_count) in snapshot.chunks() {
+        let (time_min, time_max) = chunk.time_bounds();
+        if row_count > 0 && bounds.overlap(time_min, time_max) {
+            statistics.memtable_rows += row_count;
+            units.push(ScanUnit(Unit::Chunk { chunk: Arc::clone(chunk), row_count }));
+        }
+    }
+    for handle in snapshot.segments() {
+        statistics.segments += 1;
+        let segment = handle.segment();
+        let wanted = bounds.overlap(segment.time_min, segment.time_max)
+            && prune::may_match_segment(segment, &request.predicates);
+        if !wanted {
+            statistics.segments_pruned += 1;
+            continue;
+        }
+        let open = handle.open()?;
+        let selections = prune::select(&open, collection, &request.predicates, &mut statistics)?;
+        for selection in selections {
+            statistics.segment_rows += selection.row_count;
+            units.push(ScanUnit(Unit::RowGroup { segment: Arc::clone(handle), selection }));
+        }
+    }
+    let shared = Shared { request, schema: Arc::clone(&schema), symbols: snapshot.symbols().clone() };
+    Ok(Scan { schema, units, statistics, shared: Arc::new(shared) })
+}
+
+impl Scan {
+    /// The schema of every batch.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Its parts, in no particular order.
+    pub fn units(&self) -> &[ScanUnit] {
+        &self.units
+    }
+
+    /// What is read and what is skipped.
+    pub fn statistics(&self) -> ScanStatistics {
+        self.statistics
+    }
+
+    /// Reads a part.
+    ///
+    /// # Errors
+    /// A segment is missing or damaged.
+    pub fn read(&self, unit: &ScanUnit) -> Result<UnitRows, ReadError> {
+        let rows = match &unit.0 {
+            Unit::Chunk { chunk, row_count } => {
+                Rows::Chunk { chunk: Arc::clone(chunk), at: 0, row_count: *row_count }
+            }
+            Unit::RowGroup { segment, selection } => {
+                let rows = SegmentRows::new(segment.open()?, selection.clone(), &self.shared)?;
+                Rows::Segment(Box::new(rows))
+            }
+        };
+        Ok(UnitRows { shared: Arc::clone(&self.shared), rows })
+    }
+}
+
+/// The batches of a part of a scan.
+#[derive(Debug)]
+pub struct UnitRows {
+    shared: Arc<Shared>,
+    rows: Rows,
+}
+
+#[derive(Debug)]
+enum Rows {
+    Chunk { chunk: Arc<Chunk>, at: usize, row_count: usize },
+    Segment(Box<SegmentRows>),
+}
+
+impl Iterator for UnitRows {
+    type Item = Result<RecordBatch, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.rows {
+            Rows::Segment(rows) => rows.next(),
+            Rows::Chunk { chunk, at, row_count } => {
+                while at < row_count {
+                    let len = (*row_count - *at).min(self.shared.request.batch_rows);
+                    let read = read_chunk(&self.shared, chunk, *at, len);
+                    *at += len;
+                    match read {
+                        Ok(batch) if batch.num_rows() == 0 => {}
+                        other => return Some(other),
+                    }
+                }
+                None
+            }
+        }
+    }
+}
+
+fn read_chunk(shared: &Shared, chunk: &Chunk, at: usize, len: usize) -> Result<RecordBatch, ReadError> {
+    let column = |id: ColumnId| -> Option<ArrayRef> {
+        let array = chunk.column(id)?.slice(at, len);
+        Some(match shared.symbols.get(id) {
+            Some(dictionary) => dictionary.resolve(arrow::array::AsArray::as_primitive(&array)),
+            None => array,
+        })
+    };
+    let mut mask: Option<BooleanArray> = None;
+    for predicate in &shared.request.predicates {
+        let found = predicate.evaluate(column(predicate.column()).as_ref(), len)?;
+        mask = Some(match mask {
+            Some(mask) => and_kleene(&mask, &found)?,
+            None => found,
+        });
+    }
+    if mask.as_ref().is_some_and(|mask| mask.true_count() == 0) {
+        return Ok(RecordBatch::new_empty(Arc::clone(&shared.schema)));
+    }
+    let fields = shared.schema.fields().iter().zip(&shared.request.columns);
+    let columns = fields.map(|(field, id)| {
+        column(*id).unwrap_or_else(|| arrow::array::new_null_array(field.data_type(), len))
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(len));
+    let batch = RecordBatch::try_new_with_options(Arc::clone(&shared.schema), columns.collect(), &options)?;
+    match mask {
+        Some(mask) if mask.true_count() < len => Ok(filter_record_batch(&batch, &mask)?),
+        _ => Ok(batch),
+    }
+}

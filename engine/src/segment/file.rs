@@ -1,0 +1,294 @@
+//! Reading a segment's bytes, each checked against its CRC before it is used.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::reader::{ChunkReader, Length};
+use tidemark_catalog::ids::ColumnId;
+use tidemark_catalog::segment::Segment;
+
+use crate::env::{File, Files, OpenMode};
+use crate::error::ReadError;
+use crate::metrics::Metrics;
+use crate::segment::{FORMAT, KEY_FORMAT, KEY_PAGE_CRC32C};
+
+/// A segment whose footer was read and checked.
+#[derive(Debug)]
+pub(crate) struct OpenSegment {
+    pub(crate) metadata: ArrowReaderMetadata,
+    pub(crate) input: SegmentInput,
+    columns: HashMap<ColumnId, FileColumn>,
+    memory_bytes: usize,
+}
+
+/// Where a column is in a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileColumn {
+    /// Among the columns of the file.
+    pub(crate) root: usize,
+    /// Among the leaves, for a column that is one leaf.
+    pub(crate) leaf: Option<usize>,
+}
+
+/// Opens the file of a segment: reads and checks its footer.
+pub(crate) fn open(
+    files: &dyn Files,
+    path: &Path,
+    collection: &str,
+    segment: &Segment,
+    metrics: &Arc<Metrics>,
+) -> Result<OpenSegment, ReadError> {
+    let (file, footer) = read_footer(files, path, collection, segment)?;
+    let decode = |source| ReadError::Decode { path: path.to_owned(), source: Arc::new(source) };
+    let metadata = parse_footer(&footer).map_err(decode)?;
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+    let pages = page_checks(&metadata).ok_or_else(|| ReadError::Damaged {
+        path: path.to_owned(),
+        collection: collection.to_owned(),
+        offset: footer.start,
+    })?;
+    let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options).map_err(decode)?;
+    let columns = file_columns(&metadata);
+    let memory_bytes = metadata.metadata().memory_size() + pages.len() * size_of::<PageCheck>();
+    let input = SegmentInput(Arc::new(Input {
+        file,
+        path: path.to_owned(),
+        collection: collection.to_owned(),
+        file_bytes: segment.file_bytes,
+        pages,
+        failure: OnceLock::new(),
+        metrics: Arc::clone(metrics),
+    }));
+    Ok(OpenSegment { metadata, input, columns, memory_bytes })
+}
+
+/// Checks that the file of a segment is there, has its length, and has its footer.
+pub(crate) fn check_footer(
+    files: &dyn Files,
+    path: &Path,
+    collection: &str,
+    segment: &Segment,
+) -> Result<(), ReadError> {
+    read_footer(files, path, collection, segment).map(|_| ())
+}
+
+impl OpenSegment {
+    /// Where a column is, if the file has it.
+    pub(crate) fn column(&self, id: ColumnId) -> Option<FileColumn> {
+        self.columns.get(&id).copied()
+    }
+
+    pub(crate) fn parquet(&self) -> &ParquetMetaData {
+        self.metadata.metadata()
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+}
+
+/// The end of a file, which says what is before it.
+struct Footer {
+    start: u64,
+    bytes: Bytes,
+}
+
+fn read_footer(
+    files: &dyn Files,
+    path: &Path,
+    collection: &str,
+    segment: &Segment,
+) -> Result<(Arc<dyn File>, Footer), ReadError> {
+    let io = |source| ReadError::Io { path: path.to_owned(), source: Arc::new(source) };
+    let damaged =
+        |offset| ReadError::Damaged { path: path.to_owned(), collection: collection.to_owned(), offset };
+    let file = files.open(path, OpenMode::Read).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            ReadError::Missing { path: path.to_owned(), collection: collection.to_owned() }
+        }
+        _ => io(error),
+    })?;
+    let file_bytes = file.byte_len().map_err(io)?;
+    if file_bytes != segment.file_bytes {
+        return Err(damaged(file_bytes.min(segment.file_bytes)));
+    }
+    let start = file_bytes.checked_sub(u64::from(segment.footer_bytes)).ok_or_else(|| damaged(0))?;
+    let mut bytes = vec![0; usize::try_from(segment.footer_bytes).expect("usize has 32 bits")];
+    file.read_exact_at(&mut bytes, start).map_err(io)?;
+    if crc32c::crc32c(&bytes) != segment.footer_crc32c {
+        return Err(damaged(start));
+    }
+    Ok((file, Footer { start, bytes: bytes.into() }))
+}
+
+fn parse_footer(footer: &Footer) -> Result<ParquetMetaData, ParquetError> {
+    ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(footer)
+}
+
+impl Length for Footer {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for Footer {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let length = Length::len(self).saturating_sub(start);
+        let length = usize::try_from(length).map_err(|error| ParquetError::External(Box::new(error)))?;
+        Ok(bytes::Buf::reader(self.get_bytes(start, length)?))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let from = start.checked_sub(self.start).and_then(|from| usize::try_from(from).ok());
+        let range = from.and_then(|from| Some(from..from.checked_add(length)?));
+        let range = range.filter(|range| range.end <= self.bytes.len());
+        let outside = || ParquetError::General(format!("{length} bytes at {start} are not in the footer"));
+        Ok(self.bytes.slice(range.ok_or_else(outside)?))
+    }
+}
+
+fn file_columns(metadata: &ArrowReaderMetadata) -> HashMap<ColumnId, FileColumn> {
+    let parquet = metadata.parquet_schema();
+    let leaves_of = |root: usize| {
+        (0..parquet.num_columns()).filter(move |leaf| parquet.get_column_root_idx(*leaf) == root)
+    };
+    let fields = metadata.schema().fields().iter().enumerate();
+    fields
+        .filter_map(|(root, field)| {
+            let id = field.metadata().get(PARQUET_FIELD_ID_META_KEY)?.parse().ok()?;
+            // A list is one leaf too, but its statistics are those of its elements.
+            let leaf = (!field.data_type().is_nested()).then(|| leaves_of(root).next()).flatten();
+            Some((ColumnId(id), FileColumn { root, leaf }))
+        })
+        .collect()
+}
+
+/// A page, or a dictionary page, with its header.
+#[derive(Clone, Copy, Debug)]
+struct PageCheck {
+    offset: u64,
+    bytes: usize,
+    crc32c: u32,
+}
+
+/// The pages of a file by rising offset; `None` when the footer contradicts itself.
+fn page_checks(metadata: &ParquetMetaData) -> Option<Vec<PageCheck>> {
+    let key_values = metadata.file_metadata().key_value_metadata()?;
+    let value = |key: &str| {
+        let entry = key_values.iter().find(|entry| entry.key == key)?;
+        entry.value.as_deref()
+    };
+    if value(KEY_FORMAT)? != FORMAT {
+        return None;
+    }
+    let crcs = BASE64.decode(value(KEY_PAGE_CRC32C)?).ok()?;
+    let mut crcs = crcs.chunks_exact(4).map(|crc| u32::from_le_bytes(crc.try_into().expect("four")));
+    let mut pages = Vec::with_capacity(crcs.len());
+    for (row_group, offsets) in metadata.row_groups().iter().zip(metadata.offset_index()?) {
+        for (column, index) in row_group.columns().iter().zip(offsets) {
+            let start = column.byte_range().0;
+            let first = u64::try_from(index.page_locations().first()?.offset).ok()?;
+            let dictionary_bytes = usize::try_from(first.checked_sub(start)?).ok()?;
+            if dictionary_bytes > 0 {
+                pages.push(PageCheck { offset: start, bytes: dictionary_bytes, crc32c: crcs.next()? });
+            }
+            for page in index.page_locations() {
+                pages.push(PageCheck {
+                    offset: u64::try_from(page.offset).ok()?,
+                    bytes: usize::try_from(page.compressed_page_size).ok()?,
+                    crc32c: crcs.next()?,
+                });
+            }
+        }
+    }
+    let rising = pages.windows(2).all(|pair| pair[0].offset < pair[1].offset);
+    (rising && crcs.next().is_none()).then_some(pages)
+}
+
+/// Hands the pages of a file to the decoder.
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentInput(Arc<Input>);
+
+#[derive(Debug)]
+struct Input {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    collection: String,
+    file_bytes: u64,
+    pages: Vec<PageCheck>,
+    /// The first failure; the decoder's own errors carry only its text.
+    failure: OnceLock<ReadError>,
+    metrics: Arc<Metrics>,
+}
+
+impl SegmentInput {
+    /// What went wrong in a read, if anything did.
+    pub(crate) fn failure(&self) -> Option<ReadError> {
+        self.0.failure.get().cloned()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    fn page(&self, offset: u64, bytes: usize) -> Result<Bytes, ReadError> {
+        let input = &self.0;
+        let damaged =
+            || ReadError::Damaged { path: input.path.clone(), collection: input.collection.clone(), offset };
+        let at = input.pages.binary_search_by_key(&offset, |page| page.offset);
+        let page = at.ok().map(|at| input.pages[at]).filter(|page| page.bytes == bytes);
+        let page = page.ok_or_else(damaged)?;
+        let mut buffer = vec![0; bytes];
+        input
+            .file
+            .read_exact_at(&mut buffer, offset)
+            .map_err(|source| ReadError::Io { path: input.path.clone(), source: Arc::new(source) })?;
+        if crc32c::crc32c(&buffer) != page.crc32c {
+            return Err(damaged());
+        }
+        input.metrics.pages_read.add(1);
+        input.metrics.page_bytes_read.add(bytes as u64);
+        Ok(buffer.into())
+    }
+
+    /// Reads and checks every page.
+    pub(crate) fn check_all(&self) -> Result<(), ReadError> {
+        self.0.pages.iter().try_for_each(|page| self.page(page.offset, page.bytes).map(|_| ()))
+    }
+}
+
+impl Length for SegmentInput {
+    fn len(&self) -> u64 {
+        self.0.file_bytes
+    }
+}
+
+impl ChunkReader for SegmentInput {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, _start: u64) -> Result<Self::T, ParquetError> {
+        // With an offset index the decoder asks for whole pages; bytes that no CRC covers are not
+        // handed out.
+        Err(ParquetError::General("segments are read by pages only".to_owned()))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        self.page(start, length).map_err(|error| {
+            let text = error.to_string();
+            // The first failure is kept; a later one says the same or less.
+            self.0.failure.set(error).ok();
+            ParquetError::General(text)
+        })
+    }
+}

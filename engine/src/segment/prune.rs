@@ -1,0 +1,358 @@
+//! What statistics rule out: segments by the catalog's, row groups and pages by the file's.
+//!
+//! Bounds are exact or wider than the values; text is cut at the writer's limit, downwards for a
+//! lower bound and upwards for an upper one. What has no bounds is always read.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt64Array};
+use arrow::datatypes::{
+    DataType, Date32Type, Field, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, TimestampNanosecondType,
+};
+use arrow::error::ArrowError;
+use parquet::arrow::arrow_reader::RowSelection;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::file::metadata::ParquetMetaData;
+use tidemark_catalog::collection::Collection;
+use tidemark_catalog::schema::Column;
+use tidemark_catalog::segment::{ColumnStatistics, Segment, StatisticsValue};
+use tidemark_catalog::types::ColumnType;
+
+use crate::error::{JobError, ReadError};
+use crate::read::ScanStatistics;
+use crate::read::predicate::{Comparison, Predicate, compare};
+use crate::segment::file::OpenSegment;
+use crate::segment::writer::file_type;
+
+/// The rows of a row group that have to be looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct RowGroupSelection {
+    pub(crate) row_group: usize,
+    /// `None`: all of them.
+    pub(crate) rows: Option<RowSelection>,
+    pub(crate) row_count: usize,
+}
+
+/// The type in which a column's bounds are compared.
+fn statistics_type(column_type: &ColumnType) -> DataType {
+    match column_type {
+        ColumnType::Symbol => DataType::Utf8,
+        other => file_type(other),
+    }
+}
+
+/// What the catalog keeps of a new file's statistics.
+pub(crate) fn file_statistics(
+    metadata: &ParquetMetaData,
+    columns: &[&Column],
+) -> Result<Vec<ColumnStatistics>, JobError> {
+    let schema = metadata.file_metadata().schema_descr();
+    let mut statistics = Vec::with_capacity(columns.len());
+    for (root, column) in columns.iter().enumerate() {
+        let leaf = (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == root);
+        let leaf = leaf.expect("every column has a leaf");
+        let field = Field::new(&column.name, statistics_type(&column.column_type), true);
+        let mut of_column = ColumnStatistics { column: column.id, null_count: 0, min: None, max: None };
+        if !field.data_type().is_nested() {
+            let converter = StatisticsConverter::from_column_index(leaf, &field, schema)
+                .map_err(|error| ArrowError::ParquetError(error.to_string()))?;
+            let failed = |error: parquet::errors::ParquetError| ArrowError::ParquetError(error.to_string());
+            let groups = metadata.row_groups();
+            let nulls = converter.row_group_null_counts(groups).map_err(failed)?;
+            of_column.null_count = nulls.iter().flatten().sum();
+            let mins = converter.row_group_mins(groups).map_err(failed)?;
+            let maxes = converter.row_group_maxes(groups).map_err(failed)?;
+            // A row group without bounds may hold anything, unless it holds nothing but NULL.
+            let known = (0..groups.len()).all(|at| {
+                let rows = u64::try_from(groups[at].num_rows()).unwrap_or(u64::MAX);
+                (mins.is_valid(at) && maxes.is_valid(at)) || nulls.value(at) == rows
+            });
+            if known {
+                of_column.min = extreme(&mins, Ordering::Less);
+                of_column.max = extreme(&maxes, Ordering::Greater);
+            }
+        }
+        statistics.push(of_column);
+    }
+    Ok(statistics)
+}
+
+fn extreme(values: &ArrayRef, wanted: Ordering) -> Option<StatisticsValue> {
+    let values = (0..values.len()).filter_map(|at| statistics_value(values, at));
+    values.reduce(|best, value| if order(&value, &best) == Some(wanted) { value } else { best })
+}
+
+/// A value as statistics hold it; `None` for NULL and for types that have no bounds.
+fn statistics_value(array: &ArrayRef, at: usize) -> Option<StatisticsValue> {
+    if array.is_null(at) {
+        return None;
+    }
+    Some(match array.data_type() {
+        DataType::Boolean => StatisticsValue::Bool(array.as_boolean().value(at)),
+        DataType::Int16 => StatisticsValue::Int(array.as_primitive::<Int16Type>().value(at).into()),
+        DataType::Int32 => StatisticsValue::Int(array.as_primitive::<Int32Type>().value(at).into()),
+        DataType::Int64 => StatisticsValue::Int(array.as_primitive::<Int64Type>().value(at)),
+        DataType::Date32 => StatisticsValue::Int(array.as_primitive::<Date32Type>().value(at).into()),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            StatisticsValue::Int(array.as_primitive::<TimestampMicrosecondType>().value(at))
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            StatisticsValue::Int(array.as_primitive::<TimestampNanosecondType>().value(at))
+        }
+        DataType::Float32 => StatisticsValue::Float(array.as_primitive::<Float32Type>().value(at).into()),
+        DataType::Float64 => StatisticsValue::Float(array.as_primitive::<Float64Type>().value(at)),
+        DataType::Utf8 => StatisticsValue::Bytes(array.as_string::<i32>().value(at).into()),
+        DataType::Utf8View => StatisticsValue::Bytes(array.as_string_view().value(at).into()),
+        DataType::BinaryView => StatisticsValue::Bytes(array.as_binary_view().value(at).into()),
+        DataType::FixedSizeBinary(_) => StatisticsValue::Bytes(array.as_fixed_size_binary().value(at).into()),
+        _ => return None,
+    })
+}
+
+fn order(left: &StatisticsValue, right: &StatisticsValue) -> Option<Ordering> {
+    match (left, right) {
+        (StatisticsValue::Bool(left), StatisticsValue::Bool(right)) => Some(left.cmp(right)),
+        (StatisticsValue::Int(left), StatisticsValue::Int(right)) => Some(left.cmp(right)),
+        (StatisticsValue::Float(left), StatisticsValue::Float(right)) => left.partial_cmp(right),
+        (StatisticsValue::Bytes(left), StatisticsValue::Bytes(right)) => Some(left.cmp(right)),
+        _ => None,
+    }
+}
+
+/// Whether a segment may have a row that fulfils all predicates.
+pub(crate) fn may_match_segment(segment: &Segment, predicates: &[Predicate]) -> bool {
+    predicates.iter().all(|predicate| {
+        let of_column = segment.statistics.iter().find(|it| it.column == predicate.column());
+        let Some(of_column) = of_column else {
+            // The file does not have the column: it is NULL in every row.
+            return matches!(predicate, Predicate::IsNull { wanted: true, .. });
+        };
+        let all_null = of_column.null_count == segment.row_count;
+        match predicate {
+            Predicate::IsNull { wanted: true, .. } => of_column.null_count > 0 || is_unknown(of_column),
+            Predicate::IsNull { wanted: false, .. } => !all_null || is_unknown(of_column),
+            Predicate::Compare { comparison, value, .. } => {
+                may_compare(of_column, *comparison, statistics_value(value, 0))
+            }
+            Predicate::OneOf { values, .. } => (0..values.len())
+                .any(|at| may_compare(of_column, Comparison::Equal, statistics_value(values, at))),
+        }
+    })
+}
+
+/// Without bounds nothing is known, not even the count of NULLs: a list has none.
+fn is_unknown(of_column: &ColumnStatistics) -> bool {
+    of_column.min.is_none() && of_column.null_count == 0
+}
+
+fn may_compare(of_column: &ColumnStatistics, comparison: Comparison, value: Option<StatisticsValue>) -> bool {
+    let (Some(min), Some(max), Some(value)) = (&of_column.min, &of_column.max, value) else {
+        return true;
+    };
+    let (Some(to_min), Some(to_max)) = (order(&value, min), order(&value, max)) else {
+        return true;
+    };
+    match comparison {
+        Comparison::Equal => to_min != Ordering::Less && to_max != Ordering::Greater,
+        Comparison::NotEqual => true,
+        Comparison::Less => to_min == Ordering::Greater,
+        Comparison::LessOrEqual => to_min != Ordering::Less,
+        Comparison::Greater => to_max == Ordering::Less,
+        Comparison::GreaterOrEqual => to_max != Ordering::Greater,
+    }
+}
+
+/// The rows that have to be looked at in each row group that has any.
+pub(crate) fn select(
+    open: &OpenSegment,
+    collection: &Collection,
+    predicates: &[Predicate],
+    statistics: &mut ScanStatistics,
+) -> Result<Vec<RowGroupSelection>, ReadError> {
+    let metadata = open.parquet();
+    let decode = |error: parquet::errors::ParquetError| ReadError::Decode {
+        path: open.input.path().to_owned(),
+        source: std::sync::Arc::new(error),
+    };
+    let mut selections = Vec::new();
+    statistics.row_groups += metadata.num_row_groups();
+    for row_group in 0..metadata.num_row_groups() {
+        let rows = metadata.row_group(row_group).num_rows();
+        let rows = usize::try_from(rows).expect("a row group fits in memory");
+        let mut selection: Option<RowSelection> = None;
+        for predicate in predicates {
+            let column = collection.schema.column(predicate.column());
+            let leaf = open.column(predicate.column()).map(|column| column.leaf);
+            let (Some(column), Some(Some(leaf))) = (column, leaf) else { continue };
+            let kept = pages_kept(open, column, leaf, row_group, predicate).map_err(decode)??;
+            let ranges = page_ranges(metadata, row_group, leaf, rows);
+            let kept = ranges.into_iter().zip(kept.iter()).filter(|(_, kept)| kept.unwrap_or(true));
+            let found = RowSelection::from_consecutive_ranges(kept.map(|(range, _)| range), rows);
+            selection = Some(match selection {
+                Some(selection) => selection.intersection(&found),
+                None => found,
+            });
+        }
+        let row_count = selection.as_ref().map_or(rows, RowSelection::row_count);
+        if row_count == 0 {
+            statistics.row_groups_pruned += 1;
+            continue;
+        }
+        count_pages(open, collection, row_group, rows, selection.as_ref(), statistics);
+        let rows = selection.filter(|_| row_count < rows);
+        selections.push(RowGroupSelection { row_group, rows, row_count });
+    }
+    Ok(selections)
+}
+
+/// Which pages of a column may have a row that fulfils the predicate.
+fn pages_kept(
+    open: &OpenSegment,
+    column: &Column,
+    leaf: usize,
+    row_group: usize,
+    predicate: &Predicate,
+) -> Result<Result<BooleanArray, ReadError>, parquet::errors::ParquetError> {
+    let metadata = open.parquet();
+    let (Some(column_index), Some(offset_index)) = (metadata.column_index(), metadata.offset_index()) else {
+        return Ok(Ok(BooleanArray::new_null(0)));
+    };
+    let field = Field::new(&column.name, statistics_type(&column.column_type), true);
+    let schema = metadata.file_metadata().schema_descr();
+    let converter = StatisticsConverter::from_column_index(leaf, &field, schema)?;
+    let groups = [row_group];
+    let nulls = converter.data_page_null_counts(column_index, offset_index, &groups)?;
+    let rows = converter.data_page_row_counts(offset_index, metadata.row_groups(), &groups)?;
+    let rows = rows.unwrap_or_else(|| UInt64Array::new_null(nulls.len()));
+    if let Predicate::IsNull { wanted, .. } = predicate {
+        let kept = nulls.iter().zip(rows.iter()).map(|(nulls, rows)| match (nulls, rows) {
+            (Some(nulls), Some(rows)) => Some(if *wanted { nulls > 0 } else { nulls < rows }),
+            _ => None,
+        });
+        return Ok(Ok(kept.collect()));
+    }
+    let mins = converter.data_page_mins(column_index, offset_index, &groups)?;
+    let maxes = converter.data_page_maxes(column_index, offset_index, &groups)?;
+    Ok(may_compare_pages(predicate, &mins, &maxes).map_err(ReadError::from).map(|kept| {
+        let only_nulls =
+            |at: usize| nulls.is_valid(at) && rows.is_valid(at) && nulls.value(at) == rows.value(at);
+        let kept = (0..kept.len()).map(|at| match only_nulls(at) {
+            true => Some(false),
+            false => kept.is_valid(at).then(|| kept.value(at)),
+        });
+        kept.collect()
+    }))
+}
+
+/// NULL where a page has no bounds.
+fn may_compare_pages(
+    predicate: &Predicate,
+    mins: &ArrayRef,
+    maxes: &ArrayRef,
+) -> Result<BooleanArray, ArrowError> {
+    use arrow::compute::{and, or};
+    match predicate {
+        Predicate::Compare { comparison, value, .. } => match comparison {
+            Comparison::Equal => and(
+                &compare(mins, Comparison::LessOrEqual, value)?,
+                &compare(maxes, Comparison::GreaterOrEqual, value)?,
+            ),
+            Comparison::NotEqual => Ok(BooleanArray::new_null(mins.len())),
+            Comparison::Less | Comparison::LessOrEqual => compare(mins, *comparison, value),
+            Comparison::Greater | Comparison::GreaterOrEqual => compare(maxes, *comparison, value),
+        },
+        Predicate::OneOf { values, .. } => {
+            let mut kept = BooleanArray::from(vec![false; mins.len()]);
+            for at in 0..values.len() {
+                let value = values.slice(at, 1);
+                let below = compare(mins, Comparison::LessOrEqual, &value)?;
+                let above = compare(maxes, Comparison::GreaterOrEqual, &value)?;
+                kept = or(&kept, &and(&below, &above)?)?;
+            }
+            Ok(kept)
+        }
+        Predicate::IsNull { .. } => Ok(BooleanArray::new_null(mins.len())),
+    }
+}
+
+fn page_ranges(metadata: &ParquetMetaData, row_group: usize, leaf: usize, rows: usize) -> Vec<Range<usize>> {
+    let Some(offset_index) = metadata.offset_index() else { return Vec::new() };
+    let locations = offset_index[row_group][leaf].page_locations();
+    let first = |at: usize| usize::try_from(locations[at].first_row_index).unwrap_or(rows);
+    (0..locations.len())
+        .map(|at| first(at)..if at + 1 < locations.len() { first(at + 1) } else { rows })
+        .collect()
+}
+
+fn count_pages(
+    open: &OpenSegment,
+    collection: &Collection,
+    row_group: usize,
+    rows: usize,
+    selection: Option<&RowSelection>,
+    statistics: &mut ScanStatistics,
+) {
+    let time = open.column(collection.timeseries().time_key).and_then(|column| column.leaf);
+    let Some(time) = time else { return };
+    let ranges = page_ranges(open.parquet(), row_group, time, rows);
+    statistics.pages += ranges.len();
+    if let Some(selection) = selection {
+        let pages = RowSelection::from_consecutive_ranges(ranges.iter().cloned(), rows);
+        debug_assert_eq!(pages.row_count(), rows);
+        let read = ranges.iter().filter(|range| {
+            let page = RowSelection::from_consecutive_ranges(std::iter::once((*range).clone()), rows);
+            page.intersection(selection).selects_any()
+        });
+        statistics.pages_pruned += ranges.len() - read.count();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::Int64Array;
+    use tidemark_catalog::ids::ColumnId;
+
+    use super::*;
+
+    fn may_match(comparison: Comparison, value: i64, min: i64, max: i64) -> (bool, bool) {
+        let value: ArrayRef = Arc::new(Int64Array::from(vec![value]));
+        let of_column = ColumnStatistics {
+            column: ColumnId(1),
+            null_count: 0,
+            min: Some(StatisticsValue::Int(min)),
+            max: Some(StatisticsValue::Int(max)),
+        };
+        let by_segment = may_compare(&of_column, comparison, statistics_value(&value, 0));
+        let predicate = Predicate::Compare { column: ColumnId(1), comparison, value };
+        let mins: ArrayRef = Arc::new(Int64Array::from(vec![min]));
+        let maxes: ArrayRef = Arc::new(Int64Array::from(vec![max]));
+        let by_page = may_compare_pages(&predicate, &mins, &maxes).unwrap();
+        (by_segment, by_page.is_null(0) || by_page.value(0))
+    }
+
+    #[test]
+    fn bounds_rule_out_exactly_what_cannot_match() {
+        let comparisons = [
+            (Comparison::Equal, (|left, right| left == right) as fn(i64, i64) -> bool),
+            (Comparison::Less, |left, right| left < right),
+            (Comparison::LessOrEqual, |left, right| left <= right),
+            (Comparison::Greater, |left, right| left > right),
+            (Comparison::GreaterOrEqual, |left, right| left >= right),
+        ];
+        for (comparison, holds) in comparisons {
+            for min in 0..4 {
+                for max in min..4 {
+                    for value in -1..5 {
+                        let possible = (min..=max).any(|row| holds(row, value));
+                        let found = may_match(comparison, value, min, max);
+                        assert_eq!(found, (possible, possible), "{comparison:?} {value} in {min}..={max}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The order of rows in a segment: series key, then time, then commit.
+//!
+//! 1. Each series key column is replaced by ranks: numbers whose order is that of the values, with
+//!    NULL last. Symbols are ranked once per distinct text.
+//! 2. The ranks of all series key columns are packed into one number per row. When 64 bits do not
+//!    suffice, what is packed so far is ranked again, which needs at most 32.
+//! 3. Rows are sorted by (packed ranks, time, arrival).
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, new_null_array};
+use arrow::datatypes::Int32Type;
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, SortField};
+use tidemark_catalog::collection::Collection;
+use tidemark_catalog::ids::ColumnId;
+use tidemark_catalog::types::ColumnType;
+
+use crate::batch::timestamp_values;
+use crate::memtable::Chunk;
+use crate::memtable::symbols::SymbolDictionary;
+use crate::types::write_type;
+
+/// A row of a list of chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowRef {
+    pub(crate) chunk: u32,
+    pub(crate) row: u32,
+}
+
+/// The rows in the order of a segment.
+pub(crate) fn sorted_rows(
+    collection: &Collection,
+    chunks: &[Arc<Chunk>],
+    rows: Vec<RowRef>,
+    symbols: impl Fn(ColumnId) -> Option<Arc<SymbolDictionary>>,
+) -> Result<Vec<RowRef>, ArrowError> {
+    let options = collection.timeseries();
+    let mut series = Packed { values: vec![0; rows.len()], bits: 0 };
+    for key in &options.series_key {
+        let column = collection.schema.column(*key).expect("an invariant of the catalog");
+        let ranks = match &column.column_type {
+            ColumnType::Symbol => {
+                let dictionary = symbols(*key).expect("every symbol column has a dictionary");
+                symbol_ranks(chunks, &rows, *key, &dictionary.values())
+            }
+            other => value_ranks(chunks, &rows, *key, other)?,
+        };
+        series.append(&ranks);
+    }
+    let times: Vec<&[i64]> = chunks
+        .iter()
+        .map(|chunk| timestamp_values(chunk.column(options.time_key).expect("a time in every row")))
+        .collect();
+    let mut keyed: Vec<(u64, i64, RowRef)> = rows
+        .iter()
+        .zip(&series.values)
+        .map(|(row, series)| (*series, times[row.chunk as usize][row.row as usize], *row))
+        .collect();
+    // Chunks and rows stand in the order of commits, so this order has no ties.
+    keyed.sort_unstable_by_key(|(series, time, row)| (*series, *time, row.chunk, row.row));
+    Ok(keyed.into_iter().map(|(_, _, row)| row).collect())
+}
+
+/// Ranks of several columns in one number per row.
+struct Packed {
+    values: Vec<u64>,
+    bits: u32,
+}
+
+impl Packed {
+    fn append(&mut self, ranks: &Ranks) {
+        let bits = u64::BITS - u64::from(ranks.count).leading_zeros();
+        if self.bits + bits > u64::BITS {
+            self.densify();
+        }
+        for (value, rank) in self.values.iter_mut().zip(&ranks.of_row) {
+            *value = (*value << bits) | u64::from(*rank);
+        }
+        self.bits += bits;
+    }
+
+    fn densify(&mut self) {
+        let mut distinct = self.values.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        for value in &mut self.values {
+            let rank = distinct.binary_search(value).expect("it is one of them");
+            *value = rank as u64;
+        }
+        self.bits = u64::BITS - (distinct.len() as u64).leading_zeros();
+    }
+}
+
+/// The rank of a column's value in each row; ranks are below `count`, and NULL has `count`.
+struct Ranks {
+    of_row: Vec<u32>,
+    count: u32,
+}
+
+fn symbol_ranks(chunks: &[Arc<Chunk>], rows: &[RowRef], id: ColumnId, texts: &StringArray) -> Ranks {
+    let mut used = vec![false; texts.len()];
+    let columns: Vec<Option<&ArrayRef>> = chunks.iter().map(|chunk| chunk.column(id)).collect();
+    let at = |key: i32| usize::try_from(key).expect("numbers start at 0");
+    for keys in columns.iter().flatten() {
+        keys.as_primitive::<Int32Type>().iter().flatten().for_each(|key| used[at(key)] = true);
+    }
+    let mut order: Vec<usize> = (0..texts.len()).filter(|key| used[*key]).collect();
+    order.sort_unstable_by_key(|key| texts.value(*key));
+    let mut ranks = vec![0_u32; texts.len()];
+    for (key, rank) in order.iter().zip(0_u32..) {
+        ranks[*key] = rank;
+    }
+    let count = u32::try_from(order.len()).expect("numbers have 31 bits");
+    let of_row = rows.iter().map(|row| match columns[row.chunk as usize] {
+        Some(keys) if keys.is_valid(row.row as usize) => {
+            ranks[at(keys.as_primitive::<Int32Type>().value(row.row as usize))]
+        }
+        _ => count,
+    });
+    Ranks { of_row: of_row.collect(), count }
+}
+
+fn value_ranks(
+    chunks: &[Arc<Chunk>],
+    rows: &[RowRef],
+    id: ColumnId,
+    column_type: &ColumnType,
+) -> Result<Ranks, ArrowError> {
+    let data_type = write_type(column_type);
+    let arrays: Vec<ArrayRef> = chunks
+        .iter()
+        .map(|chunk| match chunk.column(id) {
+            Some(array) => Arc::clone(array),
+            None => new_null_array(&data_type, chunk.row_count()),
+        })
+        .collect();
+    let converter = RowConverter::new(vec![SortField::new(data_type)])?;
+    let converted = arrays
+        .iter()
+        .map(|array| converter.convert_columns(&[Arc::clone(array)]))
+        .collect::<Result<Vec<_>, _>>()?;
+    let value = |row: &RowRef| converted[row.chunk as usize].row(row.row as usize);
+    let is_null = |row: &RowRef| arrays[row.chunk as usize].is_null(row.row as usize);
+    let mut distinct: Vec<_> = rows.iter().filter(|row| !is_null(row)).map(value).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let count = u32::try_from(distinct.len()).expect("a memtable has fewer rows than 2^32");
+    let of_row = rows.iter().map(|row| {
+        if is_null(row) {
+            count
+        } else {
+            let rank = distinct.binary_search(&value(row)).expect("it is one of them");
+            u32::try_from(rank).expect("below the count")
+        }
+    });
+    Ok(Ranks { of_row: of_row.collect(), count })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packing_keeps_the_order_of_columns_also_beyond_64_bits() {
+        let columns: Vec<Vec<u32>> = (0..6_u32)
+            .map(|column| (0..200_u32).map(|row| (row * 7919 + column * 104_729) % 3 * 1_000_000).collect())
+            .collect();
+        let mut packed = Packed { values: vec![0; 200], bits: 0 };
+        for column in &columns {
+            packed.append(&Ranks { of_row: column.clone(), count: 3_000_000 });
+        }
+        for left in 0..200 {
+            for right in 0..200 {
+                let tuple = |row: usize| columns.iter().map(|column| column[row]).collect::<Vec<u32>>();
+                assert_eq!(
+                    packed.values[left].cmp(&packed.values[right]),
+                    tuple(left).cmp(&tuple(right)),
+                    "rows {left} and {right}"
+                );
+            }
+        }
+    }
+}

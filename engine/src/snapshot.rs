@@ -1,0 +1,69 @@
+//! What a reader sees: collections at one position of the log.
+//!
+//! A snapshot pins memtables and segments by reference. Nothing that happens later, a flush
+//! included, changes what it answers; what it pins stays in memory or on disk until it is dropped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidemark_catalog::collection::Collection;
+use tidemark_catalog::ids::{CollectionId, Lsn};
+
+use crate::collection::SymbolDictionaries;
+use crate::memtable::Chunk;
+use crate::segment::handle::SegmentHandle;
+
+/// Collections at one position of the log.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub(crate) lsn: Lsn,
+    pub(crate) collections: BTreeMap<CollectionId, Arc<CollectionSnapshot>>,
+}
+
+impl Snapshot {
+    /// Every commit up to this one is in it, and none after.
+    pub fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+
+    /// A collection that the snapshot was taken of.
+    pub fn collection(&self, id: CollectionId) -> Option<&Arc<CollectionSnapshot>> {
+        self.collections.get(&id)
+    }
+}
+
+/// One collection at one position of the log.
+#[derive(Debug)]
+pub struct CollectionSnapshot {
+    pub(crate) collection: Arc<Collection>,
+    /// Chunks of memtables with how many of their first rows are seen.
+    pub(crate) chunks: Vec<(Arc<Chunk>, usize)>,
+    pub(crate) segments: Vec<Arc<SegmentHandle>>,
+    pub(crate) symbols: SymbolDictionaries,
+}
+
+impl CollectionSnapshot {
+    /// What the collection was when the snapshot was taken.
+    pub fn collection(&self) -> &Arc<Collection> {
+        &self.collection
+    }
+
+    /// How many rows it has.
+    pub fn row_count(&self) -> u64 {
+        let in_memory: usize = self.chunks.iter().map(|(_, row_count)| row_count).sum();
+        let in_segments: u64 = self.segments.iter().map(|handle| handle.segment().row_count).sum();
+        in_memory as u64 + in_segments
+    }
+
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = (&Arc<Chunk>, usize)> {
+        self.chunks.iter().map(|(chunk, row_count)| (chunk, *row_count))
+    }
+
+    pub(crate) fn segments(&self) -> &[Arc<SegmentHandle>] {
+        &self.segments
+    }
+
+    pub(crate) fn symbols(&self) -> &SymbolDictionaries {
+        &self.symbols
+    }
+}

@@ -1,0 +1,3 @@
+//! What is particular to time-series collections.
+
+pub mod partition;

@@ -1,0 +1,539 @@
+//! Appending to the log, with one sync for all that wait.
+//!
+//! ```text
+//! append ──▶ queue ──▶ commit_once ──▶ write frame ──▶ sync ──▶ visible = last LSN ──▶ wake waiters
+//!            (LSN, time, place)
+//! ```
+//!
+//! Invariants:
+//!
+//! 1. A record's place in a file is fixed when it enters the queue, and there is room for it on
+//!    the disk: a full disk is told to the writer before anything has happened, never afterwards.
+//! 2. Frames are written in the order of LSNs, by one committer at a time.
+//! 3. `visible` passes a record only when it is as durable as its writer asked for.
+//! 4. A file is synced whole before the next one gets its first byte.
+//! 5. After a failed write or sync nothing is known about the file: the log is poisoned, every
+//!    waiter gets an error, and only opening it again helps.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tidemark_catalog::ids::Lsn;
+use tokio::sync::oneshot;
+
+use crate::durable;
+use crate::env::{Env, File, OpenMode};
+use crate::error::WalError;
+use crate::options::{CommitMode, OnFailure};
+use crate::wal::format::{
+    FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, RawRecord, RecordKind, encode_record,
+    record_bytes,
+};
+use crate::wal::reader::file_name;
+
+/// Records are gathered into frames of about this many bytes; a larger record has a frame alone.
+const FRAME_BYTES_SOFT: usize = 4 << 20;
+
+/// The largest body of a record.
+pub(crate) const RECORD_BYTES_MAX: usize = 1 << 30;
+
+/// When a record counts as committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// When it is on the disk.
+    Synced,
+    /// When the system has it; a crash of the machine may lose it.
+    Written,
+}
+
+/// Where the log goes on after it was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Continuation {
+    pub(crate) system_identifier: u64,
+    pub(crate) next_lsn: Lsn,
+    pub(crate) next_file: u64,
+    /// Where the last file that was read ends.
+    pub(crate) previous_end: Option<u64>,
+    pub(crate) chain: u32,
+    pub(crate) system_time_floor_us: i64,
+}
+
+/// A position and time that were given to a record.
+#[derive(Debug)]
+pub(crate) struct Appended {
+    pub(crate) lsn: Lsn,
+    pub(crate) system_time_us: i64,
+    /// Completes when the record is as durable as was asked for.
+    pub(crate) committed: oneshot::Receiver<Result<(), WalError>>,
+}
+
+/// The log, open for appending.
+#[derive(Debug)]
+pub(crate) struct Wal {
+    env: Env,
+    directory: PathBuf,
+    segment_bytes: u64,
+    system_identifier: u64,
+    on_failure: OnFailure,
+    /// May be taken while `output` is held, never the other way round.
+    queue: Mutex<Queue>,
+    /// Signalled when the queue gets its first record, and on closing.
+    work: Condvar,
+    output: Mutex<Output>,
+    visible: AtomicU64,
+    durable: AtomicU64,
+    poisoned: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Queue {
+    records: VecDeque<Queued>,
+    next_lsn: Lsn,
+    system_time_us: i64,
+    /// The file that the next record goes to, and how much room the records before it leave.
+    place: Place,
+    /// Files that records in the queue go to and that the committer has not reached.
+    upcoming: VecDeque<LogFile>,
+    closing: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    number: u64,
+    room_bytes: u64,
+}
+
+#[derive(Debug)]
+struct LogFile {
+    number: u64,
+    file: Arc<dyn File>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    lsn: Lsn,
+    kind: RecordKind,
+    system_time_us: i64,
+    body: Vec<u8>,
+    file: u64,
+    durability: Durability,
+    committed: oneshot::Sender<Result<(), WalError>>,
+}
+
+/// What the committer writes to.
+#[derive(Debug)]
+struct Output {
+    current: Option<LogFile>,
+    /// Where the next frame goes in `current`; before the first, where the previous file ended.
+    position: Option<u64>,
+    chain: u32,
+    system_time_us: i64,
+    /// The last LSN in the file that is not known to be durable, if there is one.
+    unsynced: Option<Lsn>,
+    synced_at: Duration,
+    /// Files that hold records, with the first LSN of each; the last is `current`.
+    used: VecDeque<(u64, Lsn)>,
+    payload: Vec<u8>,
+}
+
+impl Wal {
+    /// Goes on after what `used` and the continuation say was read.
+    pub(crate) fn new(
+        env: Env,
+        directory: PathBuf,
+        segment_bytes: u64,
+        on_failure: OnFailure,
+        from: Continuation,
+        used: VecDeque<(u64, Lsn)>,
+    ) -> Wal {
+        let last = from.next_lsn.0 - 1;
+        Wal {
+            queue: Mutex::new(Queue {
+                records: VecDeque::new(),
+                next_lsn: from.next_lsn,
+                system_time_us: from.system_time_floor_us,
+                place: Place { number: from.next_file - 1, room_bytes: 0 },
+                upcoming: VecDeque::new(),
+                closing: false,
+            }),
+            work: Condvar::new(),
+            output: Mutex::new(Output {
+                current: None,
+                position: from.previous_end,
+                chain: from.chain,
+                system_time_us: from.system_time_floor_us,
+                unsynced: None,
+                synced_at: env.clock.monotonic(),
+                used,
+                payload: Vec::new(),
+            }),
+            visible: AtomicU64::new(last),
+            durable: AtomicU64::new(last),
+            poisoned: AtomicBool::new(false),
+            env,
+            directory,
+            segment_bytes,
+            system_identifier: from.system_identifier,
+            on_failure,
+        }
+    }
+
+    /// Gives the record its LSN, its system time and its place in the log. Records are committed
+    /// in the order of their LSNs.
+    ///
+    /// # Errors
+    /// The disk is full, the log was closed or is poisoned: nothing was appended.
+    pub(crate) fn append(
+        &self,
+        kind: RecordKind,
+        body: Vec<u8>,
+        durability: Durability,
+    ) -> Result<Appended, WalError> {
+        if body.len() > RECORD_BYTES_MAX {
+            return Err(WalError::RecordTooLarge { bytes: body.len(), bytes_max: RECORD_BYTES_MAX });
+        }
+        let mut queue = self.lock_queue();
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(WalError::Poisoned);
+        }
+        if queue.closing {
+            return Err(WalError::Closed);
+        }
+        let file = self.reserve(&mut queue, record_bytes(body.len()))?;
+        let lsn = queue.next_lsn;
+        queue.next_lsn = lsn.next();
+        // Strictly rising also when the clock stands still or goes back.
+        queue.system_time_us = self.env.clock.wall_us().max(queue.system_time_us + 1);
+        let system_time_us = queue.system_time_us;
+        let (committed, waiter) = oneshot::channel();
+        queue.records.push_back(Queued { lsn, kind, system_time_us, body, file, durability, committed });
+        drop(queue);
+        self.work.notify_one();
+        Ok(Appended { lsn, system_time_us, committed: waiter })
+    }
+
+    /// The file with room for a frame of one record of this size, made where there is none.
+    fn reserve(&self, queue: &mut Queue, record_bytes: usize) -> Result<u64, WalError> {
+        // Room is counted as if each record had a frame of its own.
+        let needed = (FRAME_HEADER_BYTES + record_bytes) as u64;
+        if needed > queue.place.room_bytes {
+            let number = queue.place.number + 1;
+            let capacity = self.segment_bytes.max(FILE_HEADER_BYTES as u64 + needed);
+            let file = self.create_file(number, capacity)?;
+            queue.upcoming.push_back(LogFile { number, file });
+            queue.place = Place { number, room_bytes: capacity - FILE_HEADER_BYTES as u64 };
+        }
+        queue.place.room_bytes -= needed;
+        Ok(queue.place.number)
+    }
+
+    fn create_file(&self, number: u64, capacity: u64) -> Result<Arc<dyn File>, WalError> {
+        let path = self.directory.join(file_name(number));
+        let files = self.env.files.as_ref();
+        let file =
+            files.open(&path, OpenMode::CreateNew).map_err(|error| WalError::NoRoom(Arc::new(error)))?;
+        let prepared = file
+            .allocate(capacity)
+            .and_then(|()| durable::sync(file.as_ref()))
+            .and_then(|()| durable::sync_directory(files, &self.directory));
+        if let Err(error) = prepared {
+            // The same number is tried again by the next writer. If the name cannot be freed, that
+            // one fails too, until the log is opened again and finds an unused file.
+            if let Err(removal) = files.remove(&path) {
+                tracing::warn!(path = %path.display(), error = %removal, "cannot remove an unused log file");
+            }
+            return Err(WalError::NoRoom(Arc::new(error)));
+        }
+        Ok(file)
+    }
+
+    /// Waits for records, or until the commit mode asks for a sync, and commits. Returns false when
+    /// the log was closed and everything in it is committed.
+    pub(crate) fn wait_and_commit(&self, mode: CommitMode) -> bool {
+        // Only the committer changes what this is computed from.
+        let sync_due_in = self.sync_due_in(mode);
+        {
+            let mut queue = self.lock_queue();
+            while queue.records.is_empty() && !queue.closing {
+                match sync_due_in {
+                    None => queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                    Some(wait) => {
+                        let waited = self.work.wait_timeout(queue, wait);
+                        let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                        queue = guard;
+                        if timeout.timed_out() {
+                            break;
+                        }
+                    }
+                }
+            }
+            if queue.records.is_empty() && queue.closing {
+                return false;
+            }
+        }
+        self.commit_once(mode);
+        true
+    }
+
+    /// When records that were only written must be synced.
+    fn sync_due_in(&self, mode: CommitMode) -> Option<Duration> {
+        let output = self.lock_output();
+        output.unsynced?;
+        match mode {
+            CommitMode::Interval(interval) => {
+                let due = output.synced_at + interval;
+                Some(due.saturating_sub(self.env.clock.monotonic()))
+            }
+            CommitMode::Group | CommitMode::Off => None,
+        }
+    }
+
+    /// Commits what is in the queue up to one frame. Returns whether there was something to do.
+    pub(crate) fn commit_once(&self, mode: CommitMode) -> bool {
+        let mut output = self.lock_output();
+        let (batch, next_file) = self.take_batch(&output);
+        let due = matches!(mode, CommitMode::Interval(interval)
+            if output.unsynced.is_some() && self.env.clock.monotonic() >= output.synced_at + interval);
+        if batch.is_empty() && !due {
+            return false;
+        }
+        let written = self.write_batch(&mut output, &batch, next_file, due);
+        drop(output);
+        self.finish(batch, written);
+        true
+    }
+
+    /// Records for one frame, and the file it starts, if it does.
+    fn take_batch(&self, output: &Output) -> (Vec<Queued>, Option<LogFile>) {
+        let mut queue = self.lock_queue();
+        let mut batch: Vec<Queued> = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = queue.records.front() {
+            bytes += record_bytes(next.body.len());
+            let fits = batch.first().is_none_or(|first| first.file == next.file && bytes <= FRAME_BYTES_SOFT);
+            if !fits {
+                break;
+            }
+            batch.extend(queue.records.pop_front());
+        }
+        let starts_file = batch
+            .first()
+            .is_some_and(|first| output.current.as_ref().is_none_or(|current| current.number != first.file));
+        let next_file = if starts_file { queue.upcoming.pop_front() } else { None };
+        (batch, next_file)
+    }
+
+    fn write_batch(
+        &self,
+        output: &mut Output,
+        batch: &[Queued],
+        next_file: Option<LogFile>,
+        sync_due: bool,
+    ) -> io::Result<()> {
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(io::Error::other("the log is poisoned"));
+        }
+        if let Some(next_file) = next_file {
+            if output.unsynced.is_some() {
+                self.sync(output)?;
+            }
+            output.current = Some(next_file);
+        }
+        if let (Some(first), Some(last)) = (batch.first(), batch.last()) {
+            self.write_frame(output, batch, first.lsn)?;
+            output.unsynced = Some(last.lsn);
+        }
+        let asked = batch.iter().any(|record| record.durability == Durability::Synced);
+        if (asked && !acknowledges_before_sync()) || sync_due {
+            self.sync(output)?;
+        }
+        // Under the output's lock: what is durable is visible to whoever learns that it is.
+        if let Some(last) = batch.last() {
+            self.visible.store(last.lsn.0, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn write_frame(&self, output: &mut Output, batch: &[Queued], first_lsn: Lsn) -> io::Result<()> {
+        let mut payload = std::mem::take(&mut output.payload);
+        payload.clear();
+        // The header's place; the frame is written in one go.
+        payload.resize(FRAME_HEADER_BYTES, 0);
+        for queued in batch {
+            let record =
+                RawRecord { kind: queued.kind, system_time_us: queued.system_time_us, body: &queued.body };
+            encode_record(&mut payload, &record);
+        }
+        let records = &payload[FRAME_HEADER_BYTES..];
+        let header = FrameHeader {
+            payload_bytes: u32::try_from(records.len()).map_err(io::Error::other)?,
+            first_lsn,
+            record_count: u32::try_from(batch.len()).map_err(io::Error::other)?,
+            payload_crc32c: crc32c::crc32c_append(output.chain, records),
+            durable_lsn: Lsn(self.durable.load(Ordering::Acquire)),
+        };
+        payload[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode());
+        let position = self.start_file_if_new(output, first_lsn)?;
+        fail::fail_point!("wal::before_write");
+        let file = &output.current.as_ref().expect("a batch has a file").file;
+        file.write_all_at(&payload, position)?;
+        fail::fail_point!("wal::after_write");
+        output.position = Some(position + payload.len() as u64);
+        output.chain = header.payload_crc32c;
+        output.system_time_us = batch.last().map_or(output.system_time_us, |it| it.system_time_us);
+        payload.shrink_to(FRAME_BYTES_SOFT * 2);
+        output.payload = payload;
+        Ok(())
+    }
+
+    /// Where the frame goes; writes the header of a file that gets its first frame.
+    fn start_file_if_new(&self, output: &mut Output, first_lsn: Lsn) -> io::Result<u64> {
+        let current = output.current.as_ref().expect("a batch has a file");
+        if output.used.back().is_some_and(|(number, _)| *number == current.number) {
+            return Ok(output.position.expect("a file in use has a position"));
+        }
+        let header = FileHeader {
+            system_identifier: self.system_identifier,
+            number: current.number,
+            first_lsn,
+            previous_end: output.position,
+            system_time_floor_us: output.system_time_us,
+            chain: output.chain,
+        };
+        current.file.write_all_at(&header.encode(), 0)?;
+        output.used.push_back((current.number, first_lsn));
+        Ok(FILE_HEADER_BYTES as u64)
+    }
+
+    fn sync(&self, output: &mut Output) -> io::Result<()> {
+        if let Some(current) = &output.current {
+            fail::fail_point!("wal::before_sync");
+            if !skips_sync() {
+                durable::sync(current.file.as_ref())?;
+            }
+            fail::fail_point!("wal::after_sync");
+        }
+        if let Some(lsn) = output.unsynced.take() {
+            self.durable.store(lsn.0, Ordering::Release);
+        }
+        output.synced_at = self.env.clock.monotonic();
+        Ok(())
+    }
+
+    fn finish(&self, batch: Vec<Queued>, written: io::Result<()>) {
+        match written {
+            Ok(()) => {
+                for queued in batch {
+                    // A writer that stopped waiting needs no answer.
+                    queued.committed.send(Ok(())).ok();
+                }
+            }
+            Err(error) => {
+                let error = self.poison(error);
+                let waiting = std::mem::take(&mut self.lock_queue().records);
+                for queued in batch.into_iter().chain(waiting) {
+                    queued.committed.send(Err(WalError::Failed(Arc::clone(&error)))).ok();
+                }
+            }
+        }
+    }
+
+    /// Every commit up to this one is seen by readers.
+    pub(crate) fn visible_lsn(&self) -> Lsn {
+        Lsn(self.visible.load(Ordering::Acquire))
+    }
+
+    /// Every commit up to this one is on the disk.
+    pub(crate) fn durable_lsn(&self) -> Lsn {
+        Lsn(self.durable.load(Ordering::Acquire))
+    }
+
+    /// The LSN that the next record will have.
+    pub(crate) fn next_lsn(&self) -> Lsn {
+        self.lock_queue().next_lsn
+    }
+
+    /// Whether a write or sync failed.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    /// The numbers of the files that hold nothing but records below `lsn`, and the first file
+    /// that is kept. The file being written is always kept.
+    pub(crate) fn files_below(&self, lsn: Lsn) -> Option<(Vec<u64>, u64)> {
+        let output = self.lock_output();
+        let used = &output.used;
+        // A file's records end where the next one's begin.
+        let removable = (1..used.len()).take_while(|next| used[*next].1 <= lsn).count();
+        let numbers = used.iter().take(removable).map(|(number, _)| *number).collect();
+        (removable > 0).then(|| (numbers, used[removable].0))
+    }
+
+    /// Removes files that [`Wal::files_below`] named.
+    pub(crate) fn remove_files(&self, numbers: &[u64]) -> io::Result<()> {
+        for number in numbers {
+            self.env.files.remove(&self.directory.join(file_name(*number)))?;
+            self.lock_output().used.retain(|(used, _)| used != number);
+        }
+        durable::sync_directory(self.env.files.as_ref(), &self.directory)
+    }
+
+    /// The files that hold records, with the first LSN of each.
+    pub(crate) fn used_files(&self) -> Vec<(u64, Lsn)> {
+        self.lock_output().used.iter().copied().collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_on_failure(&mut self, on_failure: OnFailure) {
+        self.on_failure = on_failure;
+    }
+
+    /// Takes no more records; what is in the queue is still committed.
+    pub(crate) fn close(&self) {
+        self.lock_queue().closing = true;
+        self.work.notify_all();
+    }
+
+    /// Makes everything that was written durable.
+    pub(crate) fn sync_now(&self) -> Result<(), WalError> {
+        let mut output = self.lock_output();
+        if self.is_poisoned() {
+            return Err(WalError::Poisoned);
+        }
+        let synced = self.sync(&mut output);
+        drop(output);
+        synced.map_err(|error| WalError::Failed(self.poison(error)))
+    }
+
+    fn poison(&self, error: io::Error) -> Arc<io::Error> {
+        self.poisoned.store(true, Ordering::Release);
+        let error = Arc::new(error);
+        self.on_failure.call(&format!("the write-ahead log cannot be written: {error}"));
+        error
+    }
+
+    fn lock_queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_output(&self) -> MutexGuard<'_, Output> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A defect that tests put in to see that they would notice it: the log is not synced.
+fn skips_sync() -> bool {
+    fail::fail_point!("wal::skip_sync", |_| true);
+    false
+}
+
+/// A defect that tests put in to see that they would notice it: commits are acknowledged when they
+/// are written.
+fn acknowledges_before_sync() -> bool {
+    fail::fail_point!("wal::acknowledge_before_sync", |_| true);
+    false
+}

@@ -1,0 +1,360 @@
+//! Drives an engine in a world by the world's seed, and keeps the model.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, StringViewArray,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Int32Type, Int64Type};
+use tidemark_catalog::collection::{Collection, IntervalUnit, PartitionInterval, TimeseriesOptions};
+use tidemark_catalog::ids::{BOOTSTRAP_ROLE, CollectionId, ColumnId, NAMESPACE_PUBLIC};
+use tidemark_catalog::schema::{NewColumn, Nullability};
+use tidemark_catalog::types::{ColumnType, TimeUnit};
+use tidemark_engine::batch::WriteBatch;
+use tidemark_engine::engine::{CommitTicket, Durability, Engine, NewTimeseries, Write};
+use tidemark_engine::env::sim::{Fault, World};
+use tidemark_engine::options::EngineOptions;
+use tidemark_engine::read::{ScanRequest, plan};
+use tidemark_engine::recovery::NewDirectory;
+
+use crate::model::{Model, Rows};
+
+/// Seeds of a run: 120, or as many as `TIDEMARK_SIM_SEEDS` asks for.
+pub(crate) fn seeds() -> u64 {
+    match std::env::var("TIDEMARK_SIM_SEEDS") {
+        Ok(seeds) => seeds.parse().expect("TIDEMARK_SIM_SEEDS is a number"),
+        Err(_) => 120,
+    }
+}
+
+/// Lives and crashes of a world; returns the digest of all that happened in it.
+pub(crate) fn run_with_power_cuts(seed: u64) -> u64 {
+    let world = World::new(seed);
+    let mut harness = Harness::new(world.clone());
+    for _ in 0..LIVES {
+        harness.open();
+        harness.check();
+        world.fault_at(1 + world.choose(600), Fault::PowerCut);
+        harness.run(OPERATIONS_PER_LIFE);
+        harness.crash();
+        if world.choose(3) == 0 {
+            // The power goes again while the engine is being opened.
+            world.fault_at(1 + world.choose(40), Fault::PowerCut);
+            harness.try_open();
+            harness.crash();
+        }
+    }
+    harness.open();
+    harness.check();
+    world.trace()
+}
+
+/// Runs of operations between two crashes of a world.
+const LIVES: usize = 4;
+
+const OPERATIONS_PER_LIFE: usize = 60;
+
+const NAMES: [&str; 2] = ["a", "b"];
+const HOUR_US: i64 = 3_600_000_000;
+
+pub(crate) struct Harness {
+    world: World,
+    memtable_bytes: usize,
+    memtable_bytes_max: usize,
+    engine: Option<Engine>,
+    model: Model,
+    next_row: i64,
+}
+
+impl Harness {
+    pub(crate) fn new(world: World) -> Harness {
+        Harness {
+            world,
+            memtable_bytes: 8_000,
+            // Small enough that writers are refused now and then.
+            memtable_bytes_max: 64_000,
+            engine: None,
+            model: Model::default(),
+            next_row: 0,
+        }
+    }
+
+    /// Memtables of another size, in as much memory as they want.
+    pub(crate) fn with_memtable_bytes(self, memtable_bytes: usize) -> Harness {
+        Harness { memtable_bytes, memtable_bytes_max: usize::MAX, ..self }
+    }
+
+    fn options(&self) -> EngineOptions {
+        EngineOptions {
+            wal_segment_bytes: 16_384,
+            memtable_bytes_soft: self.memtable_bytes,
+            memtable_bytes_hard: self.memtable_bytes_max,
+            segment_row_group_rows: 64,
+            segment_page_rows: 16,
+            read_batch_rows: 50,
+            ..EngineOptions::new(PathBuf::from("/data"))
+        }
+    }
+
+    /// Opens the engine; false when the world says no.
+    pub(crate) fn try_open(&mut self) -> bool {
+        let new = NewDirectory { superuser: "tidemark".to_owned(), verifier: None };
+        match Engine::open(self.world.env(), self.options(), new) {
+            Ok(engine) => self.engine = Some(engine),
+            Err(_) => return false,
+        }
+        for name in NAMES {
+            if self.collection(name).is_none() && self.create(name).is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    pub(crate) fn open(&mut self) {
+        let new = NewDirectory { superuser: "tidemark".to_owned(), verifier: None };
+        let opened = Engine::open(self.world.env(), self.options(), new);
+        self.engine = Some(opened.unwrap_or_else(|error| panic!("the engine does not open: {error:?}")));
+        for name in NAMES {
+            if self.collection(name).is_none() {
+                self.create(name).unwrap();
+            }
+        }
+    }
+
+    /// The world ends and begins again.
+    pub(crate) fn crash(&mut self) {
+        // The process ends before its memory does: nothing it does now reaches the disk.
+        self.world.crash();
+        self.engine = None;
+    }
+
+    fn engine(&self) -> &Engine {
+        self.engine.as_ref().expect("the engine is open")
+    }
+
+    fn collection(&self, name: &str) -> Option<Arc<Collection>> {
+        let view = self.engine().view();
+        let found = view.collection_by_name(NAMESPACE_PUBLIC, name)?;
+        Some(Arc::clone(&found.collection))
+    }
+
+    fn create(&self, name: &str) -> Result<(), tidemark_engine::error::DdlError> {
+        let column = |name: &str, column_type, nullability| NewColumn {
+            name: name.to_owned(),
+            column_type,
+            nullability,
+        };
+        let new = NewTimeseries {
+            namespace: NAMESPACE_PUBLIC,
+            name: name.to_owned(),
+            owner: BOOTSTRAP_ROLE,
+            columns: vec![
+                column("ts", ColumnType::Timestamptz(TimeUnit::Microsecond), Nullability::Required),
+                column("row", ColumnType::Int8, Nullability::Required),
+                column("host", ColumnType::Symbol, Nullability::Nullable),
+                column("value", ColumnType::Float8, Nullability::Nullable),
+                column("note", ColumnType::Text, Nullability::Nullable),
+            ],
+            options: TimeseriesOptions {
+                time_key: ColumnId(1),
+                partition_by: PartitionInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Hour },
+                series_key: vec![ColumnId(3)],
+            },
+        };
+        self.engine().create_collection(new).map(|_| ())
+    }
+
+    /// Makes random operations until there were so many or the power goes.
+    pub(crate) fn run(&mut self, operations: usize) {
+        for _ in 0..operations {
+            if self.world.is_without_power() {
+                return;
+            }
+            match self.world.choose(20) {
+                0..=6 => self.write_rows(&["a"], 1),
+                7..=9 => self.write_rows(&["a", "b"], 7),
+                10..=11 => self.write_rows(&["b"], 60),
+                12 => self.write_concurrently(),
+                13 => self.bulk_write(30, true),
+                14 => self.bulk_write(400, true),
+                15 => self.bulk_write(400, false),
+                16 => self.world.advance(Duration::from_secs(7)),
+                17 => self.flush(),
+                _ => self.step_until_idle(),
+            }
+        }
+    }
+
+    fn step_until_idle(&self) {
+        while !self.world.is_without_power() && self.engine().step() {}
+    }
+
+    fn flush(&self) {
+        let name = NAMES[usize::try_from(self.world.choose(2)).unwrap()];
+        let id = self.id(name);
+        // It may fail as the world says; what was committed is in memory and in the log.
+        self.engine().flush(id).ok();
+    }
+
+    fn id(&self, name: &str) -> CollectionId {
+        self.collection(name).expect("it was made when the engine was opened").id
+    }
+
+    fn write_rows(&mut self, names: &[&str], row_count: usize) {
+        let (ticket, rows) = self.submit(names, row_count);
+        self.settle(ticket, rows);
+    }
+
+    fn write_concurrently(&mut self) {
+        let under_way: Vec<_> = (0..5).map(|_| self.submit(&["a"], 3)).collect();
+        for (ticket, rows) in under_way {
+            self.settle(ticket, rows);
+        }
+    }
+
+    fn submit(&mut self, names: &[&str], row_count: usize) -> (Option<CommitTicket>, Rows) {
+        let mut rows = Rows::new();
+        let mut writes = Vec::new();
+        for name in names {
+            let batch = self.batch(name, row_count, &mut rows);
+            writes.push(Write::new(self.id(name), batch));
+        }
+        (self.engine().write(writes, Durability::Synced).ok(), rows)
+    }
+
+    fn settle(&mut self, ticket: Option<CommitTicket>, rows: Rows) {
+        // Refused: nothing is applied.
+        let Some(mut ticket) = ticket else { return };
+        let outcome = loop {
+            if let Some(outcome) = ticket.poll() {
+                break outcome;
+            }
+            if self.world.is_without_power() || !self.engine().step() {
+                break ticket.poll().unwrap_or(Err(tidemark_engine::error::WalError::Closed.into()));
+            }
+        };
+        match outcome {
+            Ok(()) => self.model.acknowledge(rows),
+            Err(_) => self.model.leave_unknown(rows),
+        }
+    }
+
+    fn bulk_write(&mut self, row_count: usize, finish: bool) {
+        let mut rows = Rows::new();
+        let mut bulk = self.engine().bulk_write(self.id("a")).unwrap();
+        // Batches that are large enough to leave the path of small writes.
+        for _ in 0..row_count / 30 {
+            let batch = self.wide_batch("a", 30, &mut rows);
+            if bulk.write(batch).is_err() {
+                return;
+            }
+        }
+        if finish && let Ok(ticket) = bulk.finish(Durability::Synced) {
+            self.settle(ticket, rows);
+        }
+    }
+
+    fn batch(&mut self, name: &str, row_count: usize, rows: &mut Rows) -> WriteBatch {
+        self.batch_with_note(name, row_count, rows, 1)
+    }
+
+    fn wide_batch(&mut self, name: &str, row_count: usize, rows: &mut Rows) -> WriteBatch {
+        self.batch_with_note(name, row_count, rows, 20_000)
+    }
+
+    fn batch_with_note(
+        &mut self,
+        name: &str,
+        row_count: usize,
+        rows: &mut Rows,
+        note_bytes: usize,
+    ) -> WriteBatch {
+        let collection = self.collection(name).unwrap();
+        let engine = self.engine();
+        let numbers: Vec<i64> = (self.next_row..).take(row_count).collect();
+        let world = &self.world;
+        let late = |_: &i64| i64::try_from(world.choose(3)).unwrap() * HOUR_US;
+        let times = numbers.iter().map(|number| Some(number * HOUR_US / 50 - late(number)));
+        let hosts = numbers.iter().map(|number| (number % 5 > 0).then(|| format!("host_{}", number % 13)));
+        let hosts: Vec<Option<String>> = hosts.collect();
+        let symbols = engine.symbols(collection.id).unwrap();
+        let hosts =
+            symbols.get(ColumnId(3)).unwrap().intern_array(hosts.iter().map(Option::as_deref)).unwrap();
+        let note = "n".repeat(note_bytes);
+        let columns: Vec<(ColumnId, ArrayRef)> = vec![
+            (ColumnId(1), Arc::new(times.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))),
+            (ColumnId(2), Arc::new(Int64Array::from(numbers.clone()))),
+            (ColumnId(3), Arc::new(hosts)),
+            (
+                ColumnId(4),
+                Arc::new(numbers.iter().map(|number| Some(*number as f64)).collect::<Float64Array>()),
+            ),
+            (ColumnId(5), Arc::new(numbers.iter().map(|_| Some(note.as_str())).collect::<StringViewArray>())),
+        ];
+        self.next_row += i64::try_from(row_count).unwrap();
+        rows.extend(numbers.into_iter().map(|number| (name.to_owned(), number)));
+        WriteBatch::new(&collection, columns).unwrap()
+    }
+
+    /// Every row the engine holds, with how often it is there.
+    fn found(&self) -> BTreeMap<(String, i64), usize> {
+        let mut found = BTreeMap::new();
+        for name in NAMES {
+            let id = self.id(name);
+            let snapshot = self.engine().snapshot(&[id]).unwrap();
+            let snapshot = snapshot.collection(id).unwrap();
+            let request = ScanRequest {
+                columns: vec![ColumnId(2), ColumnId(3), ColumnId(4)],
+                predicates: Vec::new(),
+                batch_rows: 100,
+            };
+            let scan = plan(snapshot, request).unwrap();
+            let mut row_count = 0;
+            for unit in scan.units() {
+                for batch in scan.read(unit).unwrap() {
+                    let batch = batch.unwrap();
+                    row_count += batch.num_rows() as u64;
+                    let numbers = batch.column(0).as_primitive::<Int64Type>();
+                    check_other_columns(numbers, batch.column(1), batch.column(2));
+                    for number in numbers.values() {
+                        *found.entry((name.to_owned(), *number)).or_default() += 1;
+                    }
+                }
+            }
+            assert_eq!(row_count, snapshot.row_count(), "the manifest knows how many rows there are");
+        }
+        found
+    }
+
+    /// The engine holds what the model says.
+    pub(crate) fn check(&mut self) {
+        let found = self.found();
+        self.model.settle(&found);
+        let wrong = self.engine().verify_segments();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
+    /// The rows that are there.
+    pub(crate) fn rows(&self) -> Rows {
+        self.found().into_keys().collect()
+    }
+}
+
+/// A row's other columns are computed from its number.
+fn check_other_columns(numbers: &Int64Array, hosts: &ArrayRef, values: &ArrayRef) {
+    let hosts = hosts.as_dictionary::<Int32Type>().downcast_dict::<StringArray>().unwrap();
+    let values = values.as_primitive::<arrow::datatypes::Float64Type>();
+    for (at, host) in hosts.into_iter().enumerate() {
+        let number = numbers.value(at);
+        let expected = (number % 5 > 0).then(|| format!("host_{}", number % 13));
+        assert_eq!(host, expected.as_deref(), "host of row {number}");
+        assert_eq!(values.value(at), number as f64, "value of row {number}");
+    }
+    assert!(values.null_count() == 0);
+}

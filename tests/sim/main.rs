@@ -1,0 +1,112 @@
+//! The engine in a simulated world, against a model.
+//!
+//! A run makes random operations (writes of one row and of many, to one collection and to two at
+//! once, bulk writes that are finished or given up, flushes, the passing of time) until the power
+//! goes, at a point the seed chooses, or an operation on the disk fails. Then the world comes back
+//! and the engine is opened again, possibly with another power cut on the way. What it holds must be
+//! what the model says: every acknowledged commit once and whole; of the commits that were under
+//! way, each whole or not at all; nothing else. After that the run goes on in the same world.
+
+mod harness;
+mod model;
+
+use std::collections::BTreeSet;
+
+use crate::harness::{Harness, run_with_power_cuts, seeds};
+use tidemark_engine::env::sim::{Fault, World};
+
+#[test]
+fn power_cuts_at_random_points_lose_and_double_nothing() {
+    for seed in 0..seeds() {
+        run_with_power_cuts(seed);
+    }
+}
+
+#[test]
+fn every_sync_and_write_of_a_run_may_be_the_last() {
+    // The same run again and again, with the power going one operation later each time.
+    let mut reached = BTreeSet::new();
+    for operation in 1.. {
+        let world = World::new(77);
+        let mut harness = Harness::new(world.clone());
+        harness.open();
+        world.fault_at(operation, Fault::PowerCut);
+        harness.run(30);
+        let finished = !world.is_without_power();
+        harness.crash();
+        harness.open();
+        harness.check();
+        reached.insert(operation);
+        if finished {
+            break;
+        }
+    }
+    assert!(reached.len() > 100, "a run has many operations, this had {}", reached.len());
+}
+
+#[test]
+fn every_failing_write_of_a_run_is_survived() {
+    for fault in [Fault::Error, Fault::ErrorFromThenOn] {
+        for operation in 1.. {
+            let world = World::new(78);
+            let mut harness = Harness::new(world.clone());
+            harness.open();
+            let start = world.operations();
+            world.fault_at(operation, fault);
+            harness.run(30);
+            let finished = world.operations() - start < operation;
+            world.no_fault();
+            harness.crash();
+            harness.open();
+            harness.check();
+            if finished {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in [3, 1_000_003] {
+        assert_eq!(run_with_power_cuts(seed), run_with_power_cuts(seed), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_full_disk_heals() {
+    for seed in 0..seeds() / 10 {
+        let world = World::new(seed);
+        let mut harness = Harness::new(world.clone());
+        harness.open();
+        harness.run(20);
+        world.set_capacity(Some(world.used_bytes() + world.choose(40_000)));
+        harness.run(60);
+        harness.check();
+        world.set_capacity(None);
+        world.advance(std::time::Duration::from_secs(60));
+        harness.run(20);
+        harness.check();
+        harness.crash();
+        harness.open();
+        harness.check();
+    }
+}
+
+#[test]
+fn metamorphic_memtable_sizes_give_the_same_rows() {
+    let rows = |bytes| {
+        let mut harness = Harness::new(World::new(5)).with_memtable_bytes(bytes);
+        harness.open();
+        harness.run(200);
+        harness.check();
+        harness.crash();
+        harness.open();
+        harness.rows()
+    };
+    let small = rows(2_000);
+    assert!(small.len() > 100);
+    // Not by `assert_eq`, which would print thousands of rows.
+    assert!(small == rows(50_000), "memtables of 50 kB give other rows");
+    assert!(small == rows(100_000_000), "memtables of 100 MB give other rows");
+}
