@@ -5,7 +5,7 @@
 //! | write | [`Engine::write`] → log → active memtable → [`CommitTicket`] |
 //! | bulk write | [`Engine::bulk_write`] → [`crate::bulk`] |
 //! | read | [`Engine::snapshot`] → [`crate::read::plan`] |
-//! | change collections | [`Engine::create_collection`], [`Engine::add_columns`], [`Engine::drop_collection`] |
+//! | change collections | [`Engine::create_collection`], [`Engine::add_columns`], [`Engine::drop_collections`] |
 //! | background | log thread, job threads; or [`Engine::step`] in a world without threads |
 //!
 //! Lock order: `ddl` → collections' states, by rising id → `bulk` → the log's queue. The catalog's
@@ -37,6 +37,7 @@ use crate::durable;
 use crate::env::{Env, Join, LockGuard};
 use crate::error::{DdlError, JobError, OpenError, ReadError, WalError, WriteError};
 use crate::jobs::{Executor, Job, flush, gc};
+use crate::memtable::Memtable;
 use crate::memtable::budget::{Budget, Charge};
 use crate::metrics::Metrics;
 use crate::options::{CommitMode, EngineOptions};
@@ -227,6 +228,26 @@ impl Engine {
         self.inner.submit(writes, durability)
     }
 
+    /// The same, giving back the rows that were refused, to try again.
+    ///
+    /// # Errors
+    /// As [`WriteError`] says, with the rows.
+    pub fn try_write(
+        &self,
+        writes: Vec<Write>,
+        durability: Durability,
+    ) -> Result<CommitTicket, (WriteError, Vec<Write>)> {
+        match self.inner.charge_all(writes) {
+            Ok(writes) => self.inner.submit(writes, durability).map_err(|error| (error, Vec::new())),
+            Err(refused) => Err((self.inner.over_budget(), refused)),
+        }
+    }
+
+    /// What a writer is told that waited for memory in vain.
+    pub fn over_budget(&self) -> WriteError {
+        self.inner.over_budget()
+    }
+
     /// Starts a write of any size.
     ///
     /// # Errors
@@ -333,24 +354,40 @@ impl Engine {
         Ok(Arc::clone(collection))
     }
 
-    /// Removes a collection with all it has. Snapshots that pin it go on.
+    /// An id for a new object that SQL names, never given before.
     ///
     /// # Errors
-    /// The collection does not exist, or the catalog fails.
-    pub fn drop_collection(&self, id: CollectionId) -> Result<(), DdlError> {
+    /// The catalog fails.
+    pub fn allocate_object(&self) -> Result<u32, EditError> {
+        self.inner.catalog.allocate_collection().map(|id| id.0)
+    }
+
+    /// Removes collections with all they have, all or none. Snapshots that pin them go on.
+    ///
+    /// # Errors
+    /// A collection does not exist, or the catalog fails.
+    pub fn drop_collections(&self, ids: &[CollectionId]) -> Result<(), DdlError> {
         let inner = &self.inner;
-        let _ddl = inner.lock_ddl();
-        let runtime = inner.runtime(id).ok_or(EditError::NoCollection(id))?;
-        inner.commit_edit(&CatalogEdit::new().with(Change::DropCollection(id)))?;
-        inner.lock_collections_mut().remove(&id);
-        let mut state = runtime.lock();
-        state.dropped = true;
-        state.active = Default::default();
-        state.frozen.clear();
-        for handle in std::mem::take(&mut state.segments).iter() {
-            handle.retire();
+        if ids.is_empty() {
+            return Ok(());
         }
-        drop(state);
+        let _ddl = inner.lock_ddl();
+        let find = |id: &CollectionId| inner.runtime(*id).ok_or(EditError::NoCollection(*id));
+        let runtimes = ids.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        let mut edit = CatalogEdit::new();
+        ids.iter().for_each(|id| edit.push(Change::DropCollection(*id)));
+        inner.commit_edit(&edit)?;
+        for runtime in runtimes {
+            inner.lock_collections_mut().remove(&runtime.id);
+            let mut state = runtime.lock();
+            state.dropped = true;
+            state.active = Memtable::default();
+            let frozen = std::mem::take(&mut state.frozen);
+            let staged = frozen.iter().flat_map(|frozen| &frozen.staged);
+            for handle in std::mem::take(&mut state.segments).iter().chain(staged) {
+                handle.retire();
+            }
+        }
         inner.executor.submit(Job::CollectGarbage, Duration::ZERO);
         inner.executor.submit(Job::TruncateLog, Duration::ZERO);
         Ok(())
@@ -532,6 +569,22 @@ impl Inner {
         texts.collect()
     }
 
+    /// Takes memory for all rows, or gives them back.
+    fn charge_all(&self, mut writes: Vec<Write>) -> Result<Vec<Write>, Vec<Write>> {
+        for at in 0..writes.len() {
+            match self.budget.try_charge(writes[at].batch.memory_bytes()) {
+                Some(charge) => writes[at].charge = Some(charge),
+                None => {
+                    writes.iter_mut().for_each(|write| write.charge = None);
+                    self.metrics.writes_over_budget.add(1);
+                    self.relieve();
+                    return Err(writes);
+                }
+            }
+        }
+        Ok(writes)
+    }
+
     fn try_charge(&self, bytes: usize) -> Result<Charge, WriteError> {
         self.budget.try_charge(bytes).ok_or_else(|| {
             self.metrics.writes_over_budget.add(1);
@@ -556,7 +609,7 @@ impl Inner {
         }
     }
 
-    fn over_budget(&self) -> WriteError {
+    pub(crate) fn over_budget(&self) -> WriteError {
         WriteError::OverBudget {
             used_bytes: self.budget.used_bytes(),
             bytes_max: self.budget.bytes_max(),

@@ -154,6 +154,11 @@ impl Scan {
         &self.units
     }
 
+    /// What was asked for.
+    pub fn request(&self) -> &ScanRequest {
+        &self.shared.request
+    }
+
     /// What is read and what is skipped.
     pub fn statistics(&self) -> ScanStatistics {
         self.statistics

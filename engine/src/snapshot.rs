@@ -9,8 +9,10 @@ use std::sync::Arc;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::{CollectionId, Lsn};
 
+use crate::batch::WriteBatch;
 use crate::collection::SymbolDictionaries;
 use crate::memtable::Chunk;
+use crate::memtable::budget::Budget;
 use crate::segment::handle::SegmentHandle;
 
 /// Collections at one position of the log.
@@ -53,6 +55,33 @@ impl CollectionSnapshot {
         let in_memory: usize = self.chunks.iter().map(|(_, row_count)| row_count).sum();
         let in_segments: u64 = self.segments.iter().map(|handle| handle.segment().row_count).sum();
         in_memory as u64 + in_segments
+    }
+
+    /// The first and the last instant; `None` without rows, and when a chunk is seen in part only.
+    pub fn time_bounds(&self) -> Option<(i64, i64)> {
+        if self.chunks.iter().any(|(chunk, row_count)| *row_count < chunk.row_count()) {
+            return None;
+        }
+        let chunks = self.chunks.iter().map(|(chunk, _)| chunk.time_bounds());
+        let segments = self.segments.iter().map(|it| (it.segment().time_min, it.segment().time_max));
+        chunks.chain(segments).reduce(|left, right| (left.0.min(right.0), left.1.max(right.1)))
+    }
+
+    /// The same with rows that are not committed, for the one who wrote them.
+    #[must_use]
+    pub fn with_writes<'a>(&self, batches: impl Iterator<Item = &'a WriteBatch>) -> CollectionSnapshot {
+        // They are in nobody's memtable, so they cost no budget here.
+        let budget = Budget::new(usize::MAX);
+        let own = batches.map(|batch| {
+            let row_count = batch.row_count();
+            (Arc::new(Chunk::new(Lsn::ZERO, batch.clone(), budget.charge(0))), row_count)
+        });
+        CollectionSnapshot {
+            collection: Arc::clone(&self.collection),
+            chunks: self.chunks.iter().cloned().chain(own).collect(),
+            segments: self.segments.clone(),
+            symbols: self.symbols.clone(),
+        }
     }
 
     pub(crate) fn chunks(&self) -> impl Iterator<Item = (&Arc<Chunk>, usize)> {

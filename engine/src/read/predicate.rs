@@ -28,6 +28,20 @@ pub enum Comparison {
     GreaterOrEqual,
 }
 
+impl Comparison {
+    /// How SQL writes it.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Comparison::Equal => "=",
+            Comparison::NotEqual => "<>",
+            Comparison::Less => "<",
+            Comparison::LessOrEqual => "<=",
+            Comparison::Greater => ">",
+            Comparison::GreaterOrEqual => ">=",
+        }
+    }
+}
+
 /// A condition. A row for which it is NULL does not fulfil it.
 #[derive(Clone, Debug)]
 pub enum Predicate {
@@ -63,6 +77,24 @@ impl Predicate {
             Predicate::Compare { column, .. }
             | Predicate::OneOf { column, .. }
             | Predicate::IsNull { column, .. } => *column,
+        }
+    }
+
+    /// The condition as text, for plans that people read.
+    pub fn describe(&self, column: &str) -> String {
+        let shown = |values: &ArrayRef, at| {
+            arrow::util::display::array_value_to_string(values, at).unwrap_or_else(|_| "?".to_owned())
+        };
+        match self {
+            Predicate::Compare { comparison, value, .. } => {
+                format!("{column} {} {}", comparison.symbol(), shown(value, 0))
+            }
+            Predicate::OneOf { values, .. } => {
+                let values: Vec<String> = (0..values.len()).map(|at| shown(values, at)).collect();
+                format!("{column} IN ({})", values.join(", "))
+            }
+            Predicate::IsNull { wanted: true, .. } => format!("{column} IS NULL"),
+            Predicate::IsNull { wanted: false, .. } => format!("{column} IS NOT NULL"),
         }
     }
 
