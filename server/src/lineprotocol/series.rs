@@ -1,0 +1,78 @@
+//! What the bytes before the fields of a line mean, remembered over requests.
+//!
+//! The same series comes again and again, written the same way. Its bytes are looked up as a whole:
+//! the tags of a known series are neither parsed nor looked up one by one.
+//!
+//! What is remembered holds for as long as the collection lives: ids of columns and numbers of
+//! symbols never change their meaning. A series of a collection that was dropped is forgotten when
+//! it is met.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use tidemark_catalog::ids::{CollectionId, ColumnId};
+
+/// Bytes of series that are remembered; what comes after starts anew.
+const BYTES_MAX: usize = 128 << 20;
+
+/// A rough count of what a remembered series costs besides its bytes.
+const OVERHEAD_BYTES: usize = 128;
+
+/// A series that is known.
+#[derive(Debug)]
+pub struct Series {
+    /// Its collection.
+    pub collection: CollectionId,
+    /// Its tags, by rising column id.
+    pub tags: Box<[(ColumnId, Tag)]>,
+}
+
+/// The value of a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// A number in the column's dictionary.
+    Symbol(i32),
+    /// Text, for a column that is no symbol.
+    Text(Box<str>),
+}
+
+/// The series that are known, by their bytes.
+#[derive(Debug, Default)]
+pub struct SeriesCache {
+    known: RwLock<Known>,
+}
+
+/// What [`SeriesCache::read`] gives.
+#[derive(Debug, Default)]
+pub struct Known {
+    series: HashMap<Box<[u8]>, Arc<Series>, foldhash::fast::RandomState>,
+    bytes: usize,
+}
+
+impl Known {
+    /// The series that is written like this.
+    pub fn get(&self, written: &[u8]) -> Option<&Arc<Series>> {
+        self.series.get(written)
+    }
+}
+
+impl SeriesCache {
+    /// The series that are known now; a writer waits until the guard is dropped.
+    pub fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers series.
+    pub fn remember(&self, found: impl IntoIterator<Item = (Box<[u8]>, Arc<Series>)>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for (written, series) in found {
+            let bytes = written.len() + series.tags.len() * size_of::<(ColumnId, Tag)>() + OVERHEAD_BYTES;
+            if known.bytes + bytes > BYTES_MAX {
+                known.series.clear();
+                known.bytes = 0;
+            }
+            known.bytes += bytes;
+            known.series.insert(written, series);
+        }
+    }
+}

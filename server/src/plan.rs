@@ -1,0 +1,32 @@
+//! Queries over collections: from a statement to batches of Arrow, by DataFusion.
+//!
+//! ```text
+//! statement ──rewrite──▶ DataFusion's planner ──▶ logical plan (kept with a prepared statement)
+//!           parameters ──▶ optimizer ──▶ physical plan ──▶ stream of batches
+//!                                             │
+//!                                   CollectionScan: engine's snapshot and plan
+//! ```
+//!
+//! | module | does |
+//! | --- | --- |
+//! | [`planner`] | what all sessions share, logical and physical planning |
+//! | [`rewrite`] | PostgreSQL's meaning for what DataFusion would read otherwise |
+//! | [`arithmetic`] | integers that overflow and divisions by zero are errors |
+//! | [`provider`], [`scan`], [`predicate`] | a collection as a table, its scan, what a scan can skip |
+//! | [`options`] | what functions know of the session |
+//! | [`types`] | the Arrow types of expressions |
+//! | [`memory`] | memory pools: per query under one for all |
+//! | [`errors`] | DataFusion's errors in PostgreSQL's words |
+
+pub mod arithmetic;
+pub mod errors;
+pub mod memory;
+pub mod options;
+pub mod parameters;
+pub mod planner;
+pub mod predicate;
+pub mod provider;
+pub mod query;
+pub mod rewrite;
+pub mod scan;
+pub mod types;

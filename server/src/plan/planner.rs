@@ -1,0 +1,320 @@
+//! What all sessions share for planning: functions, rules, memory; and the steps of planning.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use datafusion::catalog::TableFunctionArgs;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{DFSchema, DataFusionError, ParamValues, Result, TableReference};
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::disk_manager::{DiskManager, DiskManagerMode};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use sqlparser::ast;
+
+use crate::config::Config;
+use crate::error::{SqlError, SqlResult};
+use crate::plan::arithmetic::CheckedArithmetic;
+use crate::plan::errors::to_sql_error;
+use crate::plan::memory::{QueryMemory, QueryPool};
+use crate::plan::options::StatementOptions;
+use crate::plan::provider::{CollectionTable, StatementData};
+use crate::plan::rewrite;
+use crate::plan::types::PostgresTypes;
+use crate::sql::functions;
+use crate::sql::names::Resolver;
+
+/// What all sessions share.
+pub struct Planner {
+    /// Cloned for every query and given the query's own memory, data and settings.
+    template: SessionState,
+    memory: Arc<QueryMemory>,
+    bytes_per_query: usize,
+    runtime: Arc<RuntimeEnv>,
+}
+
+impl std::fmt::Debug for Planner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Planner").field("memory", &self.memory).finish_non_exhaustive()
+    }
+}
+
+/// The directory under the data directory where queries put what they have no memory for.
+const SPILL_DIRECTORY: &str = "spill";
+
+impl Planner {
+    /// Makes it, with an empty spill directory.
+    ///
+    /// # Errors
+    /// The spill directory cannot be made.
+    pub fn new(config: &Config, partitions: usize) -> Result<Planner> {
+        let spill = config.data_dir.join(SPILL_DIRECTORY);
+        // What a process that was killed left behind helps nobody.
+        if spill.exists() {
+            std::fs::remove_dir_all(&spill)?;
+        }
+        std::fs::create_dir_all(&spill)?;
+        let disk = DiskManager::builder()
+            .with_mode(DiskManagerMode::Directories(vec![spill]))
+            .with_max_temp_directory_size(config.query_spill_bytes)
+            .build()?;
+        let runtime = RuntimeEnv { disk_manager: Arc::new(disk), ..RuntimeEnv::default() };
+        let mut options = SessionConfig::new()
+            .with_target_partitions(partitions)
+            .with_information_schema(false)
+            .with_create_default_catalog_and_schema(false);
+        let sql = &mut options.options_mut().sql_parser;
+        sql.parse_float_as_decimal = true;
+        sql.collect_spans = true;
+        let mut expr_planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(CheckedArithmetic)];
+        let defaults = SessionStateBuilder::new_with_default_features().build();
+        expr_planners.extend(defaults.expr_planners().iter().cloned());
+        let mut template = SessionStateBuilder::new_from_existing(defaults)
+            .with_config(options)
+            .with_expr_planners(expr_planners)
+            .build();
+        functions::register(&mut template)?;
+        Ok(Planner {
+            template,
+            memory: QueryMemory::new(config.query_memory_bytes),
+            bytes_per_query: config.query_memory_bytes_per_query,
+            runtime: Arc::new(runtime),
+        })
+    }
+
+    /// What queries use now.
+    pub fn memory(&self) -> &QueryMemory {
+        &self.memory
+    }
+
+    /// Whether there is a function of this name, of any kind.
+    pub fn knows_function(&self, name: &str) -> bool {
+        self.template.scalar_functions().contains_key(name)
+            || self.template.aggregate_functions().contains_key(name)
+            || self.template.window_functions().contains_key(name)
+            || self.template.table_functions().contains_key(name)
+    }
+
+    /// The logical plan of a query.
+    ///
+    /// # Errors
+    /// As PostgreSQL says them.
+    pub fn plan(&self, query: &ast::Query, context: &PlanContext<'_>) -> SqlResult<LogicalPlan> {
+        let mut query = query.clone();
+        rewrite::rewrite_query(&mut query)?;
+        let mut options = self.template.config().options().as_ref().clone();
+        options.execution.time_zone = Some(context.time_zone.to_string());
+        let names = Names {
+            state: &self.template,
+            options: &options,
+            types: Arc::new(PostgresTypes { time_zone: Arc::clone(&context.time_zone) }),
+            context,
+        };
+        let planner = SqlToRel::new_with_options(&names, ParserOptions::from(&options.sql_parser));
+        let mut planning = PlannerContext::new();
+        planning = planning.with_prepare_param_data_types(context.parameters.to_vec());
+        let plan =
+            planner.sql_statement_to_plan_with_context(ast::Statement::Query(Box::new(query)), &mut planning);
+        let plan = plan.map_err(|error| to_sql_error(error, Some(context.text)))?;
+        rewrite::narrow_integers(plan).map_err(|error| to_sql_error(error, Some(context.text)))
+    }
+
+    /// Runs a logical plan: its schema, and its batches as they come.
+    ///
+    /// # Errors
+    /// As PostgreSQL says them.
+    pub async fn run(&self, plan: LogicalPlan, run: RunContext) -> SqlResult<Running> {
+        let state = self.state(run);
+        let physical = self.physical(&state, plan).await?;
+        let task = state.task_ctx();
+        let stream =
+            execute_stream(Arc::clone(&physical), task).map_err(|error| to_sql_error(error, None))?;
+        Ok(Running { stream, physical })
+    }
+
+    /// The physical plan of a logical plan, not run.
+    ///
+    /// # Errors
+    /// As PostgreSQL says them.
+    pub async fn explain(
+        &self,
+        plan: LogicalPlan,
+        run: RunContext,
+    ) -> SqlResult<(LogicalPlan, Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
+        let state = self.state(run);
+        let optimized = state.optimize(&plan).map_err(|error| to_sql_error(error, None))?;
+        let physical = self.physical(&state, plan).await?;
+        Ok((optimized, physical, state.task_ctx()))
+    }
+
+    async fn physical(&self, state: &SessionState, plan: LogicalPlan) -> SqlResult<Arc<dyn ExecutionPlan>> {
+        state.create_physical_plan(&plan).await.map_err(|error| to_sql_error(error, None))
+    }
+
+    fn state(&self, run: RunContext) -> SessionState {
+        let pool = QueryPool::new(Arc::clone(&self.memory), self.bytes_per_query);
+        let runtime = RuntimeEnv { memory_pool: Arc::new(pool), ..self.runtime.as_ref().clone() };
+        let mut config = self.template.config().clone().with_extension(Arc::new(run.data));
+        let options = config.options_mut();
+        options.execution.time_zone = Some(run.time_zone.to_string());
+        options.extensions.insert(run.options);
+        SessionStateBuilder::new_from_existing(self.template.clone())
+            .with_config(config)
+            .with_runtime_env(Arc::new(runtime))
+            .build()
+    }
+}
+
+/// A query that runs.
+pub struct Running {
+    /// Its batches.
+    pub stream: SendableRecordBatchStream,
+    /// What is run, with its metrics.
+    pub physical: Arc<dyn ExecutionPlan>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("physical", &self.physical).finish_non_exhaustive()
+    }
+}
+
+/// What planning a query needs to know.
+#[derive(Debug)]
+pub struct PlanContext<'a> {
+    /// The statement's text, for positions in errors.
+    pub text: &'a str,
+    /// Where names are looked up.
+    pub resolver: &'a Resolver,
+    /// The session's time zone.
+    pub time_zone: Arc<str>,
+    /// The types of parameters as far as they are known, by number from 0.
+    pub parameters: &'a [Option<FieldRef>],
+}
+
+/// What running a plan needs.
+#[derive(Debug)]
+pub struct RunContext {
+    /// The data that is read.
+    pub data: StatementData,
+    /// The session's time zone.
+    pub time_zone: Arc<str>,
+    /// What functions know of the session.
+    pub options: StatementOptions,
+}
+
+/// Puts the values of parameters into a plan.
+///
+/// # Errors
+/// As PostgreSQL says them.
+pub fn bind(plan: &LogicalPlan, values: ParamValues) -> SqlResult<LogicalPlan> {
+    plan.clone().with_param_values(values).map_err(|error| to_sql_error(error, None))
+}
+
+/// Where DataFusion's planner looks up names.
+struct Names<'a> {
+    state: &'a SessionState,
+    options: &'a ConfigOptions,
+    types: Arc<PostgresTypes>,
+    context: &'a PlanContext<'a>,
+}
+
+fn external(error: SqlError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+impl ContextProvider for Names<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        let schema = name.schema();
+        let collection = self.context.resolver.collection(schema, name.table()).map_err(external)?;
+        let table = CollectionTable::new(Arc::clone(&collection), &self.context.time_zone);
+        Ok(provider_as_source(Arc::new(table)))
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> Result<Arc<dyn TableSource>> {
+        let function = self.state.table_functions().get(name).cloned().ok_or_else(|| {
+            let message = format!("function {name} does not exist");
+            external(SqlError::new(crate::sqlstate::UNDEFINED_FUNCTION, message))
+        })?;
+        let context =
+            SimplifyContext::builder().with_config_options(Arc::clone(self.state.config_options())).build();
+        let simplifier = ExprSimplifier::new(context);
+        let schema = DFSchema::empty();
+        let args = args
+            .into_iter()
+            .map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)));
+        let args = args.collect::<Result<Vec<_>>>()?;
+        let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;
+        Ok(provider_as_source(provider))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        self.state.relation_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::clone(&self.types) as Arc<dyn TypePlanner>)
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        match functions::in_time_zone(name, &self.context.time_zone) {
+            Some(function) => Some(Arc::new(function)),
+            None => self.state.scalar_functions().get(name).cloned(),
+        }
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.options
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}

@@ -1,0 +1,178 @@
+//! A collection as DataFusion sees it: a table whose scan asks the engine.
+
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DataFusionError, Result, plan_datafusion_err};
+use datafusion::datasource::TableType;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
+use tidemark_catalog::collection::Collection;
+use tidemark_catalog::ids::{CollectionId, ColumnId};
+use tidemark_catalog::schema::Nullability;
+use tidemark_catalog::types::ColumnType;
+use tidemark_engine::batch::WriteBatch;
+use tidemark_engine::engine::Engine;
+use tidemark_engine::error::ReadError;
+use tidemark_engine::read::{ScanRequest, plan};
+use tidemark_engine::snapshot::{CollectionSnapshot, Snapshot};
+use tidemark_engine::types::read_type;
+
+use crate::pgtype::types::TYPE_METADATA_KEY;
+use crate::plan::predicate::to_predicate;
+use crate::plan::scan::CollectionScan;
+
+/// A collection in a plan. It knows no data: the statement that runs the plan brings a snapshot.
+#[derive(Debug)]
+pub struct CollectionTable {
+    collection: Arc<Collection>,
+    schema: SchemaRef,
+}
+
+impl CollectionTable {
+    /// The collection, with its instants in the session's time zone.
+    pub fn new(collection: Arc<Collection>, time_zone: &Arc<str>) -> CollectionTable {
+        let fields = collection.schema.columns().iter().map(|column| {
+            let data_type = match read_type(&column.column_type) {
+                DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(unit, Some(Arc::clone(time_zone))),
+                other => other,
+            };
+            let nullable = column.nullability == Nullability::Nullable;
+            let field = Field::new(&column.name, data_type, nullable);
+            match type_name(&column.column_type) {
+                Some(name) => field.with_metadata([(TYPE_METADATA_KEY.to_owned(), name.to_owned())].into()),
+                None => field,
+            }
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        CollectionTable { collection, schema }
+    }
+
+    /// The collection.
+    pub fn collection(&self) -> &Arc<Collection> {
+        &self.collection
+    }
+
+    fn column_ids(&self, projection: Option<&Vec<usize>>) -> Vec<ColumnId> {
+        let columns = self.collection.schema.columns();
+        match projection {
+            Some(projection) => projection.iter().map(|at| columns[*at].id).collect(),
+            None => columns.iter().map(|column| column.id).collect(),
+        }
+    }
+}
+
+/// The type's name, where the Arrow type alone would be taken for another one.
+fn type_name(column_type: &ColumnType) -> Option<&'static str> {
+    match column_type {
+        ColumnType::Varchar(_) => Some("varchar"),
+        ColumnType::Json => Some("json"),
+        ColumnType::Jsonb => Some("jsonb"),
+        ColumnType::Uuid => Some("uuid"),
+        _ => None,
+    }
+}
+
+#[async_trait]
+impl TableProvider for CollectionTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let pushed = filters.iter().map(|filter| match to_predicate(filter, &self.collection) {
+            // The engine gives exactly the rows that fulfil its predicates.
+            Some(_) => TableProviderFilterPushDown::Exact,
+            None => TableProviderFilterPushDown::Unsupported,
+        });
+        Ok(pushed.collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let data = state.config().get_extension::<StatementData>();
+        let data = data.ok_or_else(|| plan_datafusion_err!("a collection is scanned outside a statement"))?;
+        let snapshot = data.collection(self.collection.id)?;
+        let predicates = filters.iter().map(|filter| {
+            to_predicate(filter, &self.collection)
+                .ok_or_else(|| plan_datafusion_err!("a filter was pushed down that cannot be: {filter}"))
+        });
+        let request = ScanRequest {
+            columns: self.column_ids(projection),
+            predicates: predicates.collect::<Result<_>>()?,
+            batch_rows: state.config().batch_size(),
+        };
+        let schema = match projection {
+            Some(projection) => Arc::new(self.schema.project(projection)?),
+            None => Arc::clone(&self.schema),
+        };
+        let planned = plan(&snapshot, request).map_err(external)?;
+        let partitions = state.config().target_partitions();
+        Ok(Arc::new(CollectionScan::new(snapshot, planned, schema, partitions, limit)))
+    }
+}
+
+/// An error of the engine inside one of DataFusion.
+pub fn external(error: ReadError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// What a transaction wrote so far.
+pub type OwnWrites = Arc<[(CollectionId, WriteBatch)]>;
+
+/// The data that a statement reads: one snapshot for all of it, with what its transaction wrote.
+#[derive(Debug)]
+pub struct StatementData {
+    snapshot: Snapshot,
+    own_writes: OwnWrites,
+    /// Snapshots with own writes in them, made when first asked for.
+    merged: Mutex<Vec<(CollectionId, Arc<CollectionSnapshot>)>>,
+}
+
+impl StatementData {
+    /// Pins the collections.
+    ///
+    /// # Errors
+    /// One of them was dropped.
+    pub fn new(
+        engine: &Engine,
+        collections: &[CollectionId],
+        own_writes: OwnWrites,
+    ) -> std::result::Result<StatementData, ReadError> {
+        let snapshot = engine.snapshot(collections)?;
+        Ok(StatementData { snapshot, own_writes, merged: Mutex::default() })
+    }
+
+    fn collection(&self, id: CollectionId) -> Result<Arc<CollectionSnapshot>> {
+        let pinned = self.snapshot.collection(id).map(Arc::clone);
+        let pinned = pinned.ok_or_else(|| external(ReadError::NoSuchCollection(id)))?;
+        if self.own_writes.iter().all(|(collection, _)| *collection != id) {
+            return Ok(pinned);
+        }
+        let mut merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, snapshot)) = merged.iter().find(|(other, _)| *other == id) {
+            return Ok(Arc::clone(snapshot));
+        }
+        let own = self.own_writes.iter().filter(|(collection, _)| *collection == id);
+        let snapshot = Arc::new(pinned.with_writes(own.map(|(_, batch)| batch)));
+        merged.push((id, Arc::clone(&snapshot)));
+        Ok(snapshot)
+    }
+}
+
+/// The table behind a plan's table, if it is a collection.
+pub fn as_collection(provider: &Arc<dyn TableProvider>) -> Option<&CollectionTable> {
+    (provider.as_ref() as &dyn Any).downcast_ref()
+}

@@ -1,0 +1,287 @@
+//! The physical operator that reads a collection.
+//!
+//! The engine's plan is a list of units; the partitions of this operator take units from one queue,
+//! so that none is idle while another has work left.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, ScalarValue, Statistics, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet,
+};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::stream;
+use tidemark_catalog::ids::ColumnId;
+use tidemark_engine::read::{Scan, UnitRows};
+use tidemark_engine::snapshot::CollectionSnapshot;
+
+use crate::plan::provider::external;
+
+/// Reads the rows of a collection that its predicates leave.
+#[derive(Debug)]
+pub struct CollectionScan {
+    snapshot: Arc<CollectionSnapshot>,
+    scan: Arc<Scan>,
+    schema: SchemaRef,
+    limit: Option<usize>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+    /// The next unit that nobody took.
+    next: Arc<AtomicUsize>,
+}
+
+impl CollectionScan {
+    /// Reads what the engine planned, in at most so many partitions.
+    pub fn new(
+        snapshot: Arc<CollectionSnapshot>,
+        scan: Scan,
+        schema: SchemaRef,
+        partitions: usize,
+        limit: Option<usize>,
+    ) -> CollectionScan {
+        let partitions = partitions.min(scan.units().len()).max(1);
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&schema)),
+            Partitioning::UnknownPartitioning(partitions),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        CollectionScan {
+            snapshot,
+            scan: Arc::new(scan),
+            schema,
+            limit,
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+            next: Arc::default(),
+        }
+    }
+
+    fn count_pruning(&self, partition: usize) {
+        let found = self.scan.statistics();
+        let counts = [
+            ("segments", found.segments),
+            ("segments_pruned", found.segments_pruned),
+            ("row_groups", found.row_groups),
+            ("row_groups_pruned", found.row_groups_pruned),
+            ("pages", found.pages),
+            ("pages_pruned", found.pages_pruned),
+            ("memtable_rows", found.memtable_rows),
+            ("segment_rows", found.segment_rows),
+        ];
+        for (name, count) in counts {
+            MetricBuilder::new(&self.metrics).counter(name, partition).add(count);
+        }
+    }
+
+    /// How many rows there are, when nothing is filtered out.
+    fn statistics(&self) -> Statistics {
+        let mut statistics = Statistics::new_unknown(&self.schema);
+        let request = self.scan.request();
+        if !request.predicates.is_empty() {
+            let upper: usize = self.scan.units().iter().map(|unit| unit.row_count_max()).sum();
+            statistics.num_rows = Precision::Inexact(upper);
+            return statistics;
+        }
+        let Ok(rows) = usize::try_from(self.snapshot.row_count()) else { return statistics };
+        statistics.num_rows = Precision::Exact(rows);
+        let time_key = self.snapshot.collection().timeseries().time_key;
+        for (at, id) in request.columns.iter().enumerate() {
+            if *id == time_key {
+                self.add_time_bounds(&mut statistics, at);
+            }
+        }
+        statistics
+    }
+
+    fn add_time_bounds(&self, statistics: &mut Statistics, at: usize) {
+        let Some((min, max)) = self.snapshot.time_bounds() else { return };
+        let data_type = self.schema.field(at).data_type();
+        let bound = |time: i64| match ScalarValue::new_primitive::<datafusion::arrow::datatypes::Int64Type>(
+            Some(time),
+            &datafusion::arrow::datatypes::DataType::Int64,
+        )
+        .and_then(|value| value.cast_to(data_type))
+        {
+            Ok(value) => Precision::Exact(value),
+            Err(_) => Precision::Absent,
+        };
+        let column = &mut statistics.column_statistics[at];
+        column.min_value = bound(min);
+        column.max_value = bound(max);
+        column.null_count = Precision::Exact(0);
+    }
+}
+
+impl DisplayAs for CollectionScan {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let collection = self.snapshot.collection();
+        let name = |id: ColumnId| collection.schema.column(id).map_or("?", |column| &column.name);
+        let request = self.scan.request();
+        write!(f, "CollectionScan: {}", collection.name)?;
+        let columns: Vec<&str> = request.columns.iter().map(|id| name(*id)).collect();
+        write!(f, ", columns=[{}]", columns.join(", "))?;
+        if !request.predicates.is_empty() {
+            let predicates = request.predicates.iter().map(|it| it.describe(name(it.column())));
+            write!(f, ", predicates=[{}]", predicates.collect::<Vec<_>>().join(", "))?;
+        }
+        if let Some(limit) = self.limit {
+            write!(f, ", limit={limit}")?;
+        }
+        let found = self.scan.statistics();
+        write!(
+            f,
+            ", segments={}/{}, row_groups={}/{}, pages={}/{}, memtable_rows={}",
+            found.segments - found.segments_pruned,
+            found.segments,
+            found.row_groups - found.row_groups_pruned,
+            found.row_groups,
+            found.pages - found.pages_pruned,
+            found.pages,
+            found.memtable_rows,
+        )
+    }
+}
+
+impl ExecutionPlan for CollectionScan {
+    fn name(&self) -> &'static str {
+        "CollectionScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if children.is_empty() { Ok(self) } else { internal_err!("a scan has no children") }
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    /// A plan that is run again reads all units again.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(CollectionScan {
+            snapshot: Arc::clone(&self.snapshot),
+            scan: Arc::clone(&self.scan),
+            schema: Arc::clone(&self.schema),
+            limit: self.limit,
+            properties: Arc::clone(&self.properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+            next: Arc::default(),
+        }))
+    }
+
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        if partition == 0 {
+            self.count_pruning(partition);
+        }
+        let reader = PartitionReader {
+            scan: Arc::clone(&self.scan),
+            schema: Arc::clone(&self.schema),
+            next: Arc::clone(&self.next),
+            current: None,
+            rows_left: self.limit.unwrap_or(usize::MAX),
+            metrics: BaselineMetrics::new(&self.metrics, partition),
+        };
+        let batches = stream::iter(reader);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        _: &[Arc<Statistics>],
+        args: &datafusion::physical_plan::statistics::StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        // Which rows a partition will read is not known beforehand.
+        Ok(Arc::new(match args.partition() {
+            None => self.statistics(),
+            Some(_) => Statistics::new_unknown(&self.schema),
+        }))
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        false
+    }
+}
+
+/// What one partition reads.
+struct PartitionReader {
+    scan: Arc<Scan>,
+    schema: SchemaRef,
+    next: Arc<AtomicUsize>,
+    current: Option<UnitRows>,
+    rows_left: usize,
+    metrics: BaselineMetrics,
+}
+
+impl Iterator for PartitionReader {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let elapsed = self.metrics.elapsed_compute().clone();
+        let _timer = elapsed.timer();
+        while self.rows_left > 0 {
+            let Some(unit) = &mut self.current else {
+                let at = self.next.fetch_add(1, Ordering::Relaxed);
+                let unit = self.scan.units().get(at)?;
+                match self.scan.read(unit) {
+                    Ok(rows) => self.current = Some(rows),
+                    Err(error) => return Some(Err(external(error))),
+                }
+                continue;
+            };
+            match unit.next() {
+                None => self.current = None,
+                Some(Err(error)) => return Some(Err(external(error))),
+                Some(Ok(batch)) => {
+                    let batch = batch.slice(0, batch.num_rows().min(self.rows_left));
+                    self.rows_left -= batch.num_rows();
+                    self.metrics.record_output(batch.num_rows());
+                    return Some(to_schema(&batch, &self.schema));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// The batch in the plan's schema, which differs in the time zone of instants and in metadata.
+fn to_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+        if column.data_type() == field.data_type() {
+            Ok(Arc::clone(column))
+        } else {
+            Ok(cast(column, field.data_type())?)
+        }
+    });
+    let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}

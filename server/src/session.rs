@@ -1,0 +1,81 @@
+//! Sessions: what a client has set up, prepared and opened, and what it is doing.
+//!
+//! | module | has |
+//! | --- | --- |
+//! | [`settings`], [`parameters`] | SET and SHOW |
+//! | [`transaction`] | the transaction block and what it wrote |
+//! | [`prepared`] | statements that were prepared, portals that are open |
+//! | [`execute`] | carrying statements out |
+//! | [`outcome`], [`field`] | what a statement gives back |
+//! | [`control`], [`registry`] | cancelling, timeouts, how many sessions there are |
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tidemark_catalog::role::Role;
+
+use crate::error::SqlError;
+use crate::server::Server;
+use crate::session::prepared::{Portal, Prepared};
+use crate::session::registry::Registered;
+use crate::session::settings::SessionSettings;
+use crate::session::transaction::Transaction;
+
+pub mod control;
+pub mod execute;
+pub mod field;
+pub mod outcome;
+pub mod parameters;
+pub mod prepared;
+pub mod registry;
+pub mod settings;
+pub mod transaction;
+
+/// A client's session.
+#[derive(Debug)]
+pub struct Session {
+    /// The server.
+    pub server: Arc<Server>,
+    /// Who the client is.
+    pub role: Role,
+    /// The database it is connected to.
+    pub database: String,
+    /// Its parameters.
+    pub settings: SessionSettings,
+    /// Its place among the sessions.
+    pub registered: Registered,
+    /// Its transaction.
+    pub transaction: Transaction,
+    /// What it prepared, by name; the unnamed one has the empty name.
+    pub statements: HashMap<String, Arc<Prepared>>,
+    /// What it opened, by name; the unnamed one has the empty name.
+    pub portals: HashMap<String, Portal>,
+    /// What it is to be told besides results.
+    pub notices: Vec<SqlError>,
+}
+
+/// The most prepared statements and portals of a session, each.
+pub const NAMES_MAX: usize = 10_000;
+
+impl Session {
+    /// A new session.
+    pub fn new(
+        server: Arc<Server>,
+        role: Role,
+        database: String,
+        settings: SessionSettings,
+        registered: Registered,
+    ) -> Session {
+        Session {
+            server,
+            role,
+            database,
+            settings,
+            registered,
+            transaction: Transaction::default(),
+            statements: HashMap::new(),
+            portals: HashMap::new(),
+            notices: Vec::new(),
+        }
+    }
+}

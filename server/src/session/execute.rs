@@ -1,0 +1,471 @@
+//! Carrying statements out.
+//!
+//! 1. [`Session::prepare`] sorts a statement, looks names up and plans it; [`Session::refreshed`] does
+//!    so again when what it was planned under has changed.
+//! 2. [`Session::execute`] carries it out, in the session's transaction.
+//! 3. [`Session::settle`] commits what a statement outside a block wrote: after it in the simple
+//!    protocol, at Sync in the extended one.
+
+use std::sync::Arc;
+
+use tidemark_catalog::ids::CollectionId;
+use tidemark_engine::engine::Durability;
+
+use crate::error::{SqlError, SqlResult};
+use crate::pg_catalog::{CatalogContext, CatalogQuery, NotAnswered};
+use crate::pgtype::PgType;
+use crate::pgtype::datum::Datum;
+use crate::pgtype::settings::FormatSettings;
+use crate::plan::options::StatementOptions;
+use crate::plan::query::{PlannedQuery, QueryContext, RunQuery, plan};
+use crate::session::Session;
+use crate::session::control::StatementControl;
+use crate::session::field::{Field, Fields};
+use crate::session::outcome::{Outcome, RowSource};
+use crate::session::prepared::{Body, PlannedUnder, Prepared};
+use crate::session::transaction::Status;
+use crate::sql::classify::{Kind, classify};
+use crate::sql::copy::{self, Copy, CopyIn, CopyOut, CopySink};
+use crate::sql::dml::{self, InsertSource};
+use crate::sql::names::Resolver;
+use crate::sql::parse::Parsed;
+use crate::sql::rows::{write_durably, write_error};
+use crate::sqlstate;
+
+mod explain;
+mod utility;
+
+/// Rows of a query are written as they come when an INSERT reads them.
+const INSERT_WORD: &str = "INSERT 0";
+
+impl Session {
+    /// What values mean in the session's transaction.
+    pub fn format(&mut self) -> FormatSettings {
+        let clock = Arc::clone(&self.server.clock);
+        let now_us = self.transaction.started_us(|| clock.wall_us());
+        self.settings.format(now_us)
+    }
+
+    fn resolver(&self) -> Resolver {
+        Resolver::new(self.server.engine.view(), self.settings.search_path())
+    }
+
+    /// Understands and plans a statement. `declared` are the types of parameters that the client
+    /// knows.
+    ///
+    /// # Errors
+    /// As PostgreSQL says them.
+    pub async fn prepare(
+        &mut self,
+        parsed: Option<Parsed>,
+        declared: Vec<Option<PgType>>,
+    ) -> SqlResult<Prepared> {
+        let Some(parsed) = parsed else {
+            return Ok(self.prepared(Arc::from(""), Body::Empty, declared, None));
+        };
+        let kind = classify(&parsed)?;
+        if self.transaction.status() == Status::Failed && !kind.ends_transaction() {
+            return Err(in_failed_transaction());
+        }
+        let text: Arc<str> = Arc::from(parsed.text.as_str());
+        let resolver = Arc::new(self.resolver());
+        let format = self.format();
+        match kind {
+            Kind::Query(query) => {
+                let body = self.prepare_query(*query, &text, &declared, &resolver).await?;
+                Ok(self.prepared(text, body, declared, Some(&resolver)))
+            }
+            Kind::Insert(insert) => {
+                let named = !insert.columns.is_empty();
+                let planned = dml::analyze(&insert, &resolver, &format)?;
+                let body = match planned.source {
+                    InsertSource::Cells(cells) => Body::InsertCells { target: planned.target, cells },
+                    InsertSource::Query { query, lenient } => {
+                        let query = self.plan(*query, &text, &declared, &resolver).await?;
+                        let literal = |at| lenient || query.is_literal(at);
+                        let target = dml::check_assignable(&planned.target, named, &query.fields, literal)?;
+                        Body::InsertQuery { target: Arc::new(target), query: Box::new(query) }
+                    }
+                };
+                Ok(self.prepared(text, body, declared, Some(&resolver)))
+            }
+            Kind::Copy(statement) => {
+                let body = match copy::analyze(&statement, &resolver)? {
+                    Copy::In { target, format } => Body::CopyIn { target, format },
+                    Copy::Out { query, format } => {
+                        let query = self.prepare_query(*query, &text, &[], &resolver).await?;
+                        let fields =
+                            query.fields().ok_or_else(|| SqlError::internal("a query without columns"))?;
+                        Body::CopyOut { query: Box::new(query), fields, format }
+                    }
+                };
+                Ok(self.prepared(text, body, declared, Some(&resolver)))
+            }
+            Kind::Explain(explain) => {
+                let query = self.prepare_query(*explain.query, &text, &declared, &resolver).await?;
+                let (analyze, json) = (explain.analyze, explain.json);
+                let body = Body::Explain { query: Box::new(query), analyze, json };
+                Ok(self.prepared(text, body, declared, Some(&resolver)))
+            }
+            other => Ok(self.prepared(text, Body::Other(other), declared, None)),
+        }
+    }
+
+    /// A query over the catalog or over nothing is answered by the interpreter; one that it does not
+    /// answer, by DataFusion.
+    async fn prepare_query(
+        &mut self,
+        query: sqlparser::ast::Query,
+        text: &Arc<str>,
+        declared: &[Option<PgType>],
+        resolver: &Arc<Resolver>,
+    ) -> SqlResult<Body> {
+        let context = self.catalog_context();
+        match CatalogQuery::analyze(&query, declared, &context) {
+            Ok(answered) => Ok(Body::Catalog(Box::new(answered))),
+            Err(NotAnswered::Error(error)) => Err(error),
+            Err(NotAnswered::NotOurs) => {
+                let planned = self.plan(query, text, declared, resolver).await?;
+                Ok(Body::Query(Box::new(planned)))
+            }
+        }
+    }
+
+    async fn plan(
+        &mut self,
+        query: sqlparser::ast::Query,
+        text: &Arc<str>,
+        declared: &[Option<PgType>],
+        resolver: &Arc<Resolver>,
+    ) -> SqlResult<PlannedQuery> {
+        let context = QueryContext {
+            server: Arc::clone(&self.server),
+            text: Arc::clone(text),
+            resolver: Arc::clone(resolver),
+            time_zone: self.settings.arrow_time_zone(),
+        };
+        plan(query, declared.to_vec(), context).await
+    }
+
+    fn prepared(
+        &self,
+        text: Arc<str>,
+        body: Body,
+        declared: Vec<Option<PgType>>,
+        resolver: Option<&Arc<Resolver>>,
+    ) -> Prepared {
+        let collections = resolver.map(|resolver| {
+            let version = |id: CollectionId| {
+                resolver.view().collection(id).map(|it| (id, it.collection.schema.version()))
+            };
+            resolver.found().into_iter().filter_map(version).collect()
+        });
+        let planned_under = PlannedUnder {
+            collections: collections.unwrap_or_default(),
+            search_path: self.settings.search_path(),
+            time_zone: self.settings.arrow_time_zone(),
+        };
+        let parameters = body.parameters(&declared);
+        let fields = self.fields_of(&body);
+        Prepared { text, body, parameters, declared, fields, planned_under }
+    }
+
+    fn fields_of(&self, body: &Body) -> Option<Fields> {
+        match body {
+            Body::Explain { json, .. } => {
+                let pg_type = if *json { PgType::JSON } else { PgType::TEXT };
+                Some(Arc::from([Field::new("QUERY PLAN", pg_type)]))
+            }
+            Body::Other(Kind::Show(name)) => Some(utility::show_fields(name)),
+            Body::CopyOut { .. } => None,
+            other => other.fields(),
+        }
+    }
+
+    /// The statement as it is now: planned again when what it depends on has changed.
+    ///
+    /// # Errors
+    /// It cannot be planned any more, or gives other columns than its client was told.
+    pub async fn refreshed(&mut self, prepared: &Arc<Prepared>) -> SqlResult<Arc<Prepared>> {
+        let view = self.server.engine.view();
+        let under = &prepared.planned_under;
+        if under.holds(&view, &self.settings.search_path(), &self.settings.arrow_time_zone()) {
+            return Ok(Arc::clone(prepared));
+        }
+        let bytes_max = self.server.config.statement_bytes_max;
+        let parsed = crate::sql::parse::parse(&prepared.text, bytes_max)?.pop();
+        let again = self.prepare(parsed, prepared.declared.clone()).await?;
+        if again.fields != prepared.fields {
+            let message = "cached plan must not change result type";
+            return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+        }
+        Ok(Arc::new(again))
+    }
+
+    /// Carries a statement out. What it writes outside a block is committed by
+    /// [`Session::settle`].
+    ///
+    /// # Errors
+    /// As PostgreSQL says them; in a block, the block has failed.
+    pub async fn execute(
+        &mut self,
+        prepared: &Prepared,
+        values: &[Datum],
+        control: &StatementControl,
+    ) -> SqlResult<Outcome> {
+        if let Body::Other(kind) = &prepared.body {
+            if self.transaction.status() == Status::Failed && !kind.ends_transaction() {
+                return Err(in_failed_transaction());
+            }
+            return self.execute_utility(kind, control).await;
+        }
+        if self.transaction.status() == Status::Failed {
+            return Err(in_failed_transaction());
+        }
+        // A bulk write of the statement before was not confirmed by a Sync; statements of one
+        // pipeline after it must see its rows.
+        if self.transaction.has_bulk() {
+            self.settle(control).await?;
+        }
+        match &prepared.body {
+            Body::Empty => Ok(Outcome::Empty),
+            Body::Query(_) | Body::Catalog(_) => {
+                let rows = self.run(&prepared.body, values, control).await?;
+                Ok(Outcome::Rows { rows, word: "SELECT" })
+            }
+            Body::InsertCells { target, cells } => {
+                self.check_writable("INSERT")?;
+                let format = self.format();
+                let batch = dml::build_cells(
+                    &self.server.engine,
+                    target,
+                    cells,
+                    values,
+                    &prepared.parameters,
+                    &format,
+                )?;
+                let row_count = batch.row_count();
+                self.transaction.write(target.collection.id, batch)?;
+                Ok(Outcome::Done(format!("{INSERT_WORD} {row_count}")))
+            }
+            Body::InsertQuery { target, query } => {
+                self.check_writable("INSERT")?;
+                self.insert_query(target, query, values, control).await
+            }
+            Body::CopyIn { target, format } => {
+                self.check_writable("COPY FROM")?;
+                let sink = self.copy_sink(target.collection.id)?;
+                let values = self.format();
+                let copy = CopyIn::start(&self.server, Arc::clone(target), format.clone(), values, sink)?;
+                Ok(Outcome::CopyIn(Box::new(copy)))
+            }
+            Body::CopyOut { query, fields, format } => {
+                let rows = self.run(query, values, control).await?;
+                let (fields, format) = (Arc::clone(fields), format.clone());
+                Ok(Outcome::CopyOut(Box::new(CopyOut { fields, rows, format })))
+            }
+            Body::Explain { query, analyze, json } => {
+                self.explain(query, *analyze, *json, values, control).await
+            }
+            Body::Other(_) => unreachable!("handled above"),
+        }
+    }
+
+    async fn run(
+        &mut self,
+        body: &Body,
+        values: &[Datum],
+        control: &StatementControl,
+    ) -> SqlResult<RowSource> {
+        match body {
+            Body::Query(query) => {
+                let run = self.run_query(control);
+                control.run(query.run(values, run)).await?
+            }
+            Body::Catalog(query) => {
+                let context = self.catalog_context();
+                let rows = if query.is_small() {
+                    query.run(values, &context)?
+                } else {
+                    let (query, values) = (query.clone(), values.to_vec());
+                    let runtime = self.server.query_runtime.clone();
+                    let ran = runtime.spawn_blocking(move || query.run(&values, &context));
+                    let ran = control.run(ran).await?;
+                    ran.map_err(|error| SqlError::internal(format!("the query ended by a panic: {error}")))??
+                };
+                Ok(RowSource::datums(rows))
+            }
+            other => Err(SqlError::internal(format!("not a query: {other:?}"))),
+        }
+    }
+
+    fn run_query(&mut self, control: &StatementControl) -> RunQuery {
+        let format = self.format();
+        RunQuery {
+            options: StatementOptions {
+                format,
+                role: self.role.name.clone(),
+                database: self.database.clone(),
+                search_path: self.settings.search_path(),
+            },
+            server: Arc::clone(&self.server),
+            own_writes: self.transaction.own_writes(),
+            cancel: control.token(),
+        }
+    }
+
+    fn catalog_context(&mut self) -> CatalogContext {
+        CatalogContext {
+            view: self.server.engine.view(),
+            sessions: Arc::clone(&self.server.sessions),
+            started_us: self.server.started_us,
+            role: self.role.clone(),
+            database: self.database.clone(),
+            settings: self.settings.clone(),
+            format: self.format(),
+            process: self.registered.process(),
+        }
+    }
+
+    fn check_writable(&self, what: &str) -> SqlResult<()> {
+        if self.settings.is_read_only() {
+            let message = format!("cannot execute {what} in a read-only transaction");
+            return Err(SqlError::new(sqlstate::READ_ONLY_SQL_TRANSACTION, message));
+        }
+        Ok(())
+    }
+
+    /// Where many rows go: into the block, or, outside of one, straight to the engine.
+    fn copy_sink(&mut self, collection: CollectionId) -> SqlResult<CopySink> {
+        if self.transaction.is_in_block() || self.transaction.has_writes() {
+            let bytes_left = self.transaction.bytes_left();
+            return Ok(CopySink::Transaction { batches: Vec::new(), bytes_left });
+        }
+        let bulk = self.server.engine.bulk_write(collection).map_err(|error| write_error(&error))?;
+        Ok(CopySink::Bulk(Box::new(bulk)))
+    }
+
+    async fn insert_query(
+        &mut self,
+        target: &Arc<crate::sql::rows::Target>,
+        query: &PlannedQuery,
+        values: &[Datum],
+        control: &StatementControl,
+    ) -> SqlResult<Outcome> {
+        let format = self.format();
+        let mut sink = self.copy_sink(target.collection.id)?;
+        let run = self.run_query(control);
+        let mut rows = control.run(query.run(values, run)).await??;
+        let mut row_count = 0;
+        while let Some(batch) = control.run(rows.next()).await?? {
+            let crate::session::outcome::Rows::Batch { batch, .. } = batch else {
+                return Err(SqlError::internal("a planned query gives batches"));
+            };
+            row_count += batch.num_rows();
+            let (server, target, format) = (Arc::clone(&self.server), Arc::clone(target), format.clone());
+            let fields = Arc::clone(&query.fields);
+            let written = self.server.query_runtime.spawn_blocking(move || {
+                let batch = dml::assign(&server.engine, &target, &batch, &fields, &format)?;
+                sink.write(batch)?;
+                Ok::<CopySink, SqlError>(sink)
+            });
+            let written = control.run(written).await?;
+            sink = written
+                .map_err(|error| SqlError::internal(format!("INSERT ended by a panic: {error}")))??;
+        }
+        self.take_sink(target.collection.id, sink)?;
+        Ok(Outcome::Done(format!("{INSERT_WORD} {row_count}")))
+    }
+
+    /// The data of a COPY FROM is complete; its tag.
+    ///
+    /// # Errors
+    /// The data is not right, or the transaction writes too much.
+    pub async fn finish_copy(
+        &mut self,
+        copy: CopyIn,
+        collection: CollectionId,
+        control: &StatementControl,
+    ) -> SqlResult<String> {
+        let (sink, row_count) = control.run(copy.finish()).await??;
+        self.take_sink(collection, sink)?;
+        Ok(format!("COPY {row_count}"))
+    }
+
+    fn take_sink(&mut self, collection: CollectionId, sink: CopySink) -> SqlResult<()> {
+        match sink {
+            CopySink::Bulk(bulk) => self.transaction.write_bulk(*bulk),
+            CopySink::Transaction { batches, .. } => {
+                for batch in batches {
+                    self.transaction.write(collection, batch)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what was written outside a block: durable and visible when this returns.
+    ///
+    /// # Errors
+    /// Nothing is committed, or, when the connection to the log failed, it is not known.
+    pub async fn settle(&mut self, control: &StatementControl) -> SqlResult<()> {
+        if self.transaction.is_in_block() {
+            return Ok(());
+        }
+        let pending = self.transaction.take_pending();
+        self.commit(pending, control).await
+    }
+
+    async fn commit(
+        &mut self,
+        pending: crate::session::transaction::Pending,
+        control: &StatementControl,
+    ) -> SqlResult<()> {
+        let synchronous = self.settings.synchronous_commit();
+        if let Some(bulk) = pending.bulk {
+            // Up to here it can be cancelled; from here on it is committed whatever happens.
+            control.check()?;
+            let engine = Arc::clone(&self.server.engine);
+            let durability = if synchronous { engine.default_durability() } else { Durability::Written };
+            let finished = self.server.query_runtime.spawn_blocking(move || bulk.finish(durability));
+            let finished = finished
+                .await
+                .map_err(|error| SqlError::internal(format!("COPY ended by a panic: {error}")))?;
+            if let Some(ticket) = finished.map_err(|error| write_error(&error))? {
+                ticket.committed().await.map_err(|error| write_error(&error))?;
+            }
+        }
+        if !pending.writes.is_empty() {
+            control.check()?;
+            write_durably(&self.server.engine, pending.writes, synchronous).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The answer to everything but the end of a block that failed.
+pub fn in_failed_transaction() -> SqlError {
+    let message = "current transaction is aborted, commands ignored until end of transaction block";
+    SqlError::new(sqlstate::IN_FAILED_SQL_TRANSACTION, message)
+}
+
+impl Body {
+    /// Its columns; `None` when it gives no rows.
+    pub fn fields(&self) -> Option<Fields> {
+        match self {
+            Body::Query(query) => Some(Arc::clone(&query.fields)),
+            Body::Catalog(query) => Some(Arc::clone(query.fields())),
+            _ => None,
+        }
+    }
+
+    fn parameters(&self, declared: &[Option<PgType>]) -> Vec<PgType> {
+        match self {
+            Body::Query(query) | Body::InsertQuery { query, .. } => query.parameters.clone(),
+            Body::Catalog(query) => query.parameters().to_vec(),
+            Body::InsertCells { target, cells } => dml::cell_parameters(cells, target, declared),
+            Body::Explain { query, .. } => query.parameters(declared),
+            _ => declared.iter().map(|it| it.clone().unwrap_or(PgType::TEXT)).collect(),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Statements that were prepared, and portals: statements with values that run.
+
+use std::sync::Arc;
+
+use tidemark_catalog::ids::{CollectionId, SchemaVersion};
+use tidemark_catalog::view::View;
+
+use crate::pg_catalog::CatalogQuery;
+use crate::pgtype::PgType;
+use crate::pgtype::datum::Datum;
+use crate::pgtype::encode::Format;
+use crate::plan::query::PlannedQuery;
+use crate::session::field::Fields;
+use crate::session::outcome::RowSource;
+use crate::sql::classify::Kind;
+use crate::sql::copy::CopyFormat;
+use crate::sql::dml::Cell;
+use crate::sql::rows::Target;
+
+/// A statement that was understood and planned.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its text.
+    pub text: Arc<str>,
+    /// What is carried out.
+    pub body: Body,
+    /// The types of its parameters.
+    pub parameters: Vec<PgType>,
+    /// The types of parameters as the client declared them.
+    pub declared: Vec<Option<PgType>>,
+    /// Its columns; `None` when it gives no rows.
+    pub fields: Option<Fields>,
+    /// What it was planned under.
+    pub planned_under: PlannedUnder,
+}
+
+/// What a plan depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlannedUnder {
+    /// The collections it reads or writes, with their schemas.
+    pub collections: Vec<(CollectionId, SchemaVersion)>,
+    /// The namespaces in which names were looked up.
+    pub search_path: Vec<String>,
+    /// The time zone that is part of types.
+    pub time_zone: Arc<str>,
+}
+
+impl PlannedUnder {
+    /// Whether the plan is still right.
+    pub fn holds(&self, view: &View, search_path: &[String], time_zone: &str) -> bool {
+        let unchanged = |(id, version): &(CollectionId, SchemaVersion)| {
+            view.collection(*id).is_some_and(|it| it.collection.schema.version() == *version)
+        };
+        self.collections.is_empty()
+            || (*self.search_path == *search_path
+                && *self.time_zone == *time_zone
+                && self.collections.iter().all(unchanged))
+    }
+}
+
+/// What a prepared statement carries out.
+#[derive(Debug)]
+pub enum Body {
+    /// There is no statement.
+    Empty,
+    /// A query over collections.
+    Query(Box<PlannedQuery>),
+    /// A query over the catalog, or over nothing.
+    Catalog(Box<CatalogQuery>),
+    /// INSERT of constants and parameters.
+    InsertCells {
+        /// Where the rows go.
+        target: Arc<Target>,
+        /// The rows.
+        cells: Vec<Vec<Cell>>,
+    },
+    /// INSERT of a query's rows.
+    InsertQuery {
+        /// Where the rows go.
+        target: Arc<Target>,
+        /// The query.
+        query: Box<PlannedQuery>,
+    },
+    /// COPY FROM.
+    CopyIn {
+        /// Where the rows go.
+        target: Arc<Target>,
+        /// How they are written.
+        format: CopyFormat,
+    },
+    /// COPY TO.
+    CopyOut {
+        /// What is copied.
+        query: Box<Body>,
+        /// Its columns.
+        fields: Fields,
+        /// How it is written.
+        format: CopyFormat,
+    },
+    /// EXPLAIN.
+    Explain {
+        /// What is explained.
+        query: Box<Body>,
+        /// Run it.
+        analyze: bool,
+        /// As JSON.
+        json: bool,
+    },
+    /// What needs no plan.
+    Other(Kind),
+}
+
+/// A statement with values for its parameters.
+#[derive(Debug)]
+pub struct Portal {
+    /// The statement.
+    pub prepared: Arc<Prepared>,
+    /// The values.
+    pub values: Vec<Datum>,
+    /// The forms of its columns: none (all text), one for all, or one each.
+    pub formats: Vec<Format>,
+    /// How far it is.
+    pub state: PortalState,
+}
+
+/// How far a portal is.
+#[derive(Debug)]
+pub enum PortalState {
+    /// Not started.
+    Ready,
+    /// Some rows were taken.
+    Suspended {
+        /// The others.
+        rows: RowSource,
+        /// The word of its tag.
+        word: &'static str,
+    },
+    /// All rows were taken, or it gives none and was carried out.
+    Finished,
+}
+
+impl Portal {
+    /// The form of a column.
+    pub fn format(&self, at: usize) -> Format {
+        match self.formats.as_slice() {
+            [] => Format::Text,
+            [all] => *all,
+            each => each.get(at).copied().unwrap_or(Format::Text),
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! A session's parameters: SET, SHOW, RESET, and what clients are told of them.
+//!
+//! The value in force is that of SET LOCAL, while its transaction lasts, or else the session's. A
+//! SET is undone when the transaction it is in is rolled back; RESET goes back to what the session
+//! started with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidemark_catalog::role::Role;
+
+use crate::error::{SqlError, SqlResult};
+use crate::pgtype::settings::{ByteaOutput, DateStyle, FormatSettings, IntervalStyle};
+use crate::pgtype::timezone::TimeZone;
+use crate::session::parameters::{self, Definition, Kind};
+use crate::sqlstate;
+
+/// A session's parameters.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    superuser: bool,
+    /// By lower-case name; only what differs from the defaults.
+    session: BTreeMap<String, String>,
+    local: BTreeMap<String, String>,
+    /// What the session started with: where RESET goes back to.
+    initial: BTreeMap<String, String>,
+    /// What `session` was when the transaction block began.
+    at_begin: Option<BTreeMap<String, String>>,
+}
+
+impl SessionSettings {
+    /// The parameters of a new session, with what the startup message sets.
+    ///
+    /// # Errors
+    /// A parameter does not exist, or its value is none.
+    pub fn at_start(role: &Role, startup: &BTreeMap<String, String>) -> SqlResult<SessionSettings> {
+        let mut settings = SessionSettings {
+            superuser: role.superuser,
+            session: BTreeMap::new(),
+            local: BTreeMap::new(),
+            initial: BTreeMap::new(),
+            at_begin: None,
+        };
+        let on_off = |value| if value { "on" } else { "off" };
+        settings.session.insert("is_superuser".to_owned(), on_off(role.superuser).to_owned());
+        settings.session.insert("session_authorization".to_owned(), role.name.clone());
+        for (name, value) in startup {
+            match name.as_str() {
+                "user" | "database" | "replication" => {}
+                name if name.starts_with("_pq_.") => {}
+                "options" => {
+                    for (name, value) in parse_options(value)? {
+                        settings.set(&name, &value, Scope::Session)?;
+                    }
+                }
+                name => settings.set(name, value, Scope::Session)?,
+            }
+        }
+        settings.initial = settings.session.clone();
+        Ok(settings)
+    }
+
+    /// The value in force, in the form that SHOW gives.
+    ///
+    /// # Errors
+    /// There is no such parameter.
+    pub fn show(&self, name: &str) -> SqlResult<String> {
+        let key = name.to_ascii_lowercase();
+        match parameters::find(&key) {
+            Some(definition) => Ok(definition.show(self.raw(definition))),
+            None => self.custom(&key).ok_or_else(|| unknown(name)),
+        }
+    }
+
+    fn custom(&self, key: &str) -> Option<String> {
+        self.local.get(key).or_else(|| self.session.get(key)).cloned()
+    }
+
+    fn raw(&self, definition: &Definition) -> &str {
+        let key = definition.key();
+        let set = self.local.get(&key).or_else(|| self.session.get(&key));
+        set.map_or(definition.default, String::as_str)
+    }
+
+    fn value(&self, name: &str) -> &str {
+        let definition = parameters::find(name).expect("the name is one of ours");
+        self.raw(definition)
+    }
+
+    /// All parameters with value and description, by name.
+    pub fn show_all(&self) -> Vec<(&'static str, String, &'static str)> {
+        let shown = parameters::ALL.iter();
+        shown.map(|it| (it.name, it.show(self.raw(it)), it.description)).collect()
+    }
+
+    /// Gives a parameter a value.
+    ///
+    /// # Errors
+    /// There is no such parameter, it cannot be changed, or the value is none.
+    pub fn set(&mut self, name: &str, value: &str, scope: Scope) -> SqlResult<()> {
+        let key = name.to_ascii_lowercase();
+        let value = match parameters::find(&key) {
+            Some(definition) => {
+                definition.check_settable(self.superuser)?;
+                definition.parse(value)?
+            }
+            // As in PostgreSQL, a name with a dot is the business of whoever uses it.
+            None if is_custom(&key) => value.to_owned(),
+            None => return Err(unknown(name)),
+        };
+        match scope {
+            Scope::Session => {
+                self.local.remove(&key);
+                self.session.insert(key, value);
+            }
+            Scope::Transaction => {
+                self.local.insert(key, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets what the server itself decides: parameters that clients only read.
+    pub fn set_internal(&mut self, name: &'static str, value: &str) {
+        self.session.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+
+    /// Gives a parameter the value that the session started with.
+    ///
+    /// # Errors
+    /// There is no such parameter, or it cannot be changed.
+    pub fn reset(&mut self, name: &str) -> SqlResult<()> {
+        let key = name.to_ascii_lowercase();
+        match parameters::find(&key) {
+            Some(definition) => definition.check_settable(self.superuser)?,
+            None if is_custom(&key) => {}
+            None => return Err(unknown(name)),
+        }
+        self.local.remove(&key);
+        match self.initial.get(&key) {
+            Some(value) => self.session.insert(key, value.clone()),
+            None => self.session.remove(&key),
+        };
+        Ok(())
+    }
+
+    /// Gives all parameters the values that the session started with.
+    pub fn reset_all(&mut self) {
+        self.local.clear();
+        let keep = |key: &str| parameters::find(key).is_some_and(|it| it.kind == Kind::Internal);
+        let kept: Vec<_> = self.session.iter().filter(|(key, _)| keep(key)).collect();
+        let kept: Vec<(String, String)> = kept.into_iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        self.session = self.initial.clone();
+        self.session.extend(kept);
+    }
+
+    /// A transaction block begins.
+    pub fn begin(&mut self) {
+        self.at_begin = Some(self.session.clone());
+    }
+
+    /// A transaction ends well.
+    pub fn commit(&mut self) {
+        self.local.clear();
+        self.at_begin = None;
+    }
+
+    /// A transaction is undone.
+    pub fn roll_back(&mut self) {
+        self.local.clear();
+        if let Some(session) = self.at_begin.take() {
+            self.session = session;
+        }
+    }
+
+    /// The parameters that clients are told at the start and whenever they change.
+    pub fn reported(&self) -> Vec<(&'static str, String)> {
+        let reported = parameters::ALL.iter().filter(|definition| definition.reported);
+        reported.map(|it| (it.name, it.show(self.raw(it)))).collect()
+    }
+
+    /// How values are written and read by a statement of a transaction that started at `now_us`.
+    pub fn format(&self, now_us: i64) -> FormatSettings {
+        let mut format = FormatSettings::initial(self.time_zone(), now_us);
+        if let Some(style) = IntervalStyle::from_setting(self.value("intervalstyle")) {
+            format.interval_style = style;
+        }
+        if let Some(output) = ByteaOutput::from_setting(self.value("bytea_output")) {
+            format.bytea_output = output;
+        }
+        if let Some(style) = DateStyle::from_setting(self.value("datestyle"), format.date_style) {
+            format.date_style = style;
+        }
+        format.extra_float_digits = self.value("extra_float_digits").parse().unwrap_or(1);
+        format
+    }
+
+    /// The time zone in which instants without one are read and all are shown.
+    pub fn time_zone(&self) -> TimeZone {
+        TimeZone::from_setting(self.value("timezone")).unwrap_or_else(TimeZone::utc)
+    }
+
+    /// The time zone as Arrow names it.
+    pub fn arrow_time_zone(&self) -> Arc<str> {
+        let zone = self.time_zone();
+        match zone.fixed_offset() {
+            // What the engine gives: nothing is to be converted then.
+            Some(0) => Arc::from(tidemark_engine::types::UTC),
+            Some(seconds) => {
+                let sign = if seconds < 0 { '-' } else { '+' };
+                let minutes = seconds.unsigned_abs() / 60;
+                Arc::from(format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60))
+            }
+            None => Arc::from(zone.to_string()),
+        }
+    }
+
+    /// How long a statement may take.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        let milliseconds: u64 = self.value("statement_timeout").parse().unwrap_or(0);
+        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
+    }
+
+    /// How long a transaction block may wait for its client.
+    pub fn idle_in_transaction_timeout(&self) -> Option<Duration> {
+        let milliseconds: u64 = self.value("idle_in_transaction_session_timeout").parse().unwrap_or(0);
+        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
+    }
+
+    /// Whether a commit is acknowledged only when it is durable.
+    pub fn synchronous_commit(&self) -> bool {
+        self.value("synchronous_commit") != "off"
+    }
+
+    /// Whether transactions may only read.
+    pub fn is_read_only(&self) -> bool {
+        // A statement outside a block is a transaction with the defaults.
+        let in_block = self.at_begin.is_some();
+        self.value(if in_block { "transaction_read_only" } else { "default_transaction_read_only" }) == "on"
+    }
+
+    /// The namespaces in which names without one are looked up, in order.
+    pub fn search_path(&self) -> Vec<String> {
+        let user = self.value("session_authorization");
+        let names = parameters::split_list(self.value("search_path"));
+        names.into_iter().map(|name| if name == "$user" { user.to_owned() } else { name }).collect()
+    }
+
+    /// Which messages a client wants; lower is more.
+    pub fn wants_notices(&self) -> bool {
+        !matches!(self.value("client_min_messages"), "warning" | "error")
+    }
+
+    /// The name the client gave itself.
+    pub fn application_name(&self) -> &str {
+        self.value("application_name")
+    }
+}
+
+/// For how long a parameter keeps a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// SET: until the session ends.
+    Session,
+    /// SET LOCAL: until the transaction ends.
+    Transaction,
+}
+
+fn is_custom(key: &str) -> bool {
+    key.split_once('.').is_some_and(|(class, name)| !class.is_empty() && !name.is_empty())
+}
+
+fn unknown(name: &str) -> SqlError {
+    let message = format!("unrecognized configuration parameter \"{name}\"");
+    SqlError::new(sqlstate::UNDEFINED_OBJECT, message)
+}
+
+/// `-c name=value` and `--name=value`, as in PGOPTIONS; a backslash keeps the next character.
+fn parse_options(options: &str) -> SqlResult<Vec<(String, String)>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut characters = options.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => word.get_or_insert_default().extend(characters.next()),
+            space if space.is_whitespace() => words.extend(word.take()),
+            other => word.get_or_insert_default().push(other),
+        }
+    }
+    words.extend(word);
+    let mut settings = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let setting = match word.strip_prefix("-c") {
+            Some("") => words.next(),
+            Some(rest) => Some(rest.to_owned()),
+            None => word.strip_prefix("--").map(str::to_owned),
+        };
+        let parts = setting.as_deref().and_then(|setting| setting.split_once('='));
+        let (name, value) = parts.ok_or_else(|| {
+            let message = format!("invalid command-line argument for server process: {word}");
+            SqlError::new(sqlstate::SYNTAX_ERROR, message)
+        })?;
+        settings.push((name.trim().replace('-', "_"), value.to_owned()));
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemark_catalog::ids::RoleId;
+
+    use super::*;
+
+    fn settings(options: &str) -> SqlResult<SessionSettings> {
+        let role = Role {
+            id: RoleId(10),
+            name: "tidemark".to_owned(),
+            superuser: true,
+            login: true,
+            verifier: None,
+        };
+        let startup = BTreeMap::from([("options".to_owned(), options.to_owned())]);
+        SessionSettings::at_start(&role, &startup)
+    }
+
+    #[test]
+    fn options_of_the_startup_message_are_set() {
+        let settings = settings("-c statement_timeout=5s --search-path=a,\\ b -cTimeZone=UTC").unwrap();
+        assert_eq!(settings.show("statement_timeout").unwrap(), "5s");
+        assert_eq!(settings.search_path(), ["a", "b"]);
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_an_error_and_a_custom_one_is_not() {
+        let mut settings = settings("").unwrap();
+        assert_eq!(
+            settings.set("nonsense", "1", Scope::Session).unwrap_err().state(),
+            sqlstate::UNDEFINED_OBJECT
+        );
+        settings.set("app.tenant", "7", Scope::Session).unwrap();
+        assert_eq!(settings.show("app.tenant").unwrap(), "7");
+    }
+
+    #[test]
+    fn a_rollback_undoes_set_and_set_local() {
+        let mut settings = settings("").unwrap();
+        settings.begin();
+        settings.set("TimeZone", "UTC", Scope::Session).unwrap();
+        settings.set("application_name", "a", Scope::Session).unwrap();
+        settings.set("application_name", "b", Scope::Transaction).unwrap();
+        assert_eq!(settings.application_name(), "b");
+        settings.roll_back();
+        assert_eq!(settings.application_name(), "");
+        settings.begin();
+        settings.set("application_name", "a", Scope::Session).unwrap();
+        settings.set("application_name", "b", Scope::Transaction).unwrap();
+        settings.commit();
+        assert_eq!(settings.application_name(), "a");
+    }
+
+    #[test]
+    fn a_parameter_that_only_the_server_sets_is_refused() {
+        let error = settings("").unwrap().set("server_version", "99", Scope::Session).unwrap_err();
+        assert_eq!(error.message(), "parameter \"server_version\" cannot be changed");
+    }
+}

@@ -1,0 +1,12 @@
+//! Statements: from text to what they ask for.
+
+pub mod classify;
+pub mod copy;
+pub mod ddl;
+pub mod dml;
+pub mod functions;
+pub mod names;
+pub mod parse;
+pub mod position;
+pub mod rows;
+pub mod types;

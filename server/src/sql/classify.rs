@@ -1,0 +1,339 @@
+//! What kind of statement it is: who carries it out, and its command tag.
+
+use sqlparser::ast::{
+    self, CloseCursor, ContextModifier, DiscardObject, Expr, ObjectType, Reset, Set, Statement,
+    TransactionAccessMode, TransactionIsolationLevel, TransactionMode, Value,
+};
+
+use crate::error::{SqlError, SqlResult};
+use crate::session::settings::Scope;
+use crate::sql::names;
+use crate::sql::parse::Parsed;
+use crate::sqlstate;
+
+/// A statement, sorted.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// SELECT, VALUES, WITH …
+    Query(Box<ast::Query>),
+    /// INSERT
+    Insert(Box<ast::Insert>),
+    /// COPY, either way
+    Copy(Box<Statement>),
+    /// EXPLAIN
+    Explain(Box<Explain>),
+    /// A change of collections or roles
+    Ddl(Box<Statement>),
+    /// BEGIN, START TRANSACTION
+    Begin(Vec<TransactionMode>),
+    /// COMMIT, END
+    Commit {
+        /// A new transaction follows.
+        chain: bool,
+    },
+    /// ROLLBACK, ABORT
+    Rollback {
+        /// A new transaction follows.
+        chain: bool,
+    },
+    /// SAVEPOINT
+    Savepoint(String),
+    /// RELEASE
+    Release(String),
+    /// ROLLBACK TO
+    RollbackTo(String),
+    /// SET name = value
+    Set {
+        /// The parameter.
+        name: String,
+        /// Its value; `None` for DEFAULT.
+        value: Option<String>,
+        /// For how long.
+        scope: Scope,
+    },
+    /// SET TRANSACTION, SET SESSION CHARACTERISTICS
+    SetTransaction {
+        /// What is set.
+        modes: Vec<TransactionMode>,
+        /// For all transactions of the session.
+        session: bool,
+    },
+    /// SHOW
+    Show(String),
+    /// RESET
+    Reset(String),
+    /// RESET ALL
+    ResetAll,
+    /// DISCARD
+    Discard(DiscardObject),
+    /// DEALLOCATE; `None` for all
+    Deallocate(Option<String>),
+    /// CHECKPOINT
+    Checkpoint,
+    /// CALL tidemark.flush('name')
+    Flush(String),
+    /// Nothing is to be done, and this is the tag: UNLISTEN * and CLOSE ALL, where nothing can be
+    /// listened to and no cursor can be open.
+    Nothing(&'static str),
+}
+
+/// EXPLAIN and its options.
+#[derive(Clone, Debug)]
+pub struct Explain {
+    /// Run it too.
+    pub analyze: bool,
+    /// As JSON.
+    pub json: bool,
+    /// With the output columns and more.
+    pub verbose: bool,
+    /// What is explained.
+    pub query: Box<ast::Query>,
+}
+
+/// Sorts a statement.
+///
+/// # Errors
+/// 0A000 for what is not supported.
+pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
+    Ok(match &parsed.statement {
+        Statement::Query(query) => match query.body.as_ref() {
+            ast::SetExpr::Insert(_)
+            | ast::SetExpr::Update(_)
+            | ast::SetExpr::Delete(_)
+            | ast::SetExpr::Merge(_) => {
+                return Err(SqlError::unsupported("a data-modifying statement in WITH"));
+            }
+            _ => Kind::Query(query.clone()),
+        },
+        Statement::Insert(insert) => Kind::Insert(Box::new(insert.clone())),
+        Statement::Copy { .. } => Kind::Copy(Box::new(parsed.statement.clone())),
+        Statement::Explain { .. } => explain(&parsed.statement)?,
+        Statement::CreateTable(_)
+        | Statement::AlterTable(_)
+        | Statement::CreateRole(_)
+        | Statement::AlterRole { .. } => Kind::Ddl(Box::new(parsed.statement.clone())),
+        Statement::Drop { object_type: ObjectType::Table | ObjectType::Role | ObjectType::User, .. } => {
+            Kind::Ddl(Box::new(parsed.statement.clone()))
+        }
+        Statement::StartTransaction { modes, modifier: None, statements, .. } if statements.is_empty() => {
+            Kind::Begin(modes.clone())
+        }
+        Statement::Commit { chain, modifier: None, .. } => Kind::Commit { chain: *chain },
+        Statement::Rollback { chain, savepoint: None } => Kind::Rollback { chain: *chain },
+        Statement::Rollback { savepoint: Some(name), .. } => Kind::RollbackTo(names::fold(name)),
+        Statement::Savepoint { name } => Kind::Savepoint(names::fold(name)),
+        Statement::ReleaseSavepoint { name } => Kind::Release(names::fold(name)),
+        Statement::Set(set) => classify_set(set)?,
+        Statement::ShowVariable { variable } => {
+            let words: Vec<String> = variable.iter().map(names::fold).collect();
+            Kind::Show(shown_parameter(&words))
+        }
+        Statement::ShowTables { .. } => Kind::Show("tables".to_owned()),
+        Statement::ShowSchemas { .. } => Kind::Show("schemas".to_owned()),
+        Statement::ShowDatabases { .. } => Kind::Show("databases".to_owned()),
+        Statement::Reset(reset) => match &reset.reset {
+            Reset::ALL => Kind::ResetAll,
+            Reset::ConfigurationParameter(name) => Kind::Reset(shown_parameter(&names::parts(name)?)),
+        },
+        Statement::Discard { object_type } => Kind::Discard(*object_type),
+        Statement::Deallocate { name, .. } => match names::fold(name) {
+            all if all == "all" && name.quote_style.is_none() => Kind::Deallocate(None),
+            name => Kind::Deallocate(Some(name)),
+        },
+        Statement::UNLISTEN { channel } if channel.value == "*" => Kind::Nothing("UNLISTEN"),
+        Statement::Close { cursor: CloseCursor::All } => Kind::Nothing("CLOSE CURSOR ALL"),
+        Statement::Call(function) => call(function)?,
+        other => return Err(unsupported(other)),
+    })
+}
+
+fn unsupported(statement: &Statement) -> SqlError {
+    let text = statement.to_string();
+    let words: Vec<&str> = text.split_whitespace().take_while(|word| is_keyword(word)).take(3).collect();
+    let name = if words.is_empty() { "this statement".to_owned() } else { words.join(" ") };
+    SqlError::unsupported(name)
+}
+
+fn is_keyword(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase())
+}
+
+fn explain(statement: &Statement) -> SqlResult<Kind> {
+    let Statement::Explain { analyze, verbose, statement, format, options, .. } = statement else {
+        return Err(SqlError::internal("not an EXPLAIN"));
+    };
+    let mut explained =
+        (*analyze, *verbose, matches!(format, Some(kind) if kind.to_string().contains("JSON")));
+    for option in options.iter().flatten() {
+        let name = names::fold(&option.name);
+        let argument = option.arg.as_ref().map(|arg| arg.to_string().trim_matches('\'').to_lowercase());
+        let on = argument
+            .as_deref()
+            .is_none_or(|text| crate::session::parameters::parse_bool(text).unwrap_or(true));
+        match name.as_str() {
+            "analyze" => explained.0 = on,
+            "verbose" => explained.1 = on,
+            "format" => match argument.as_deref() {
+                Some("json") => explained.2 = true,
+                Some("text") => explained.2 = false,
+                _ => return Err(SqlError::unsupported("this EXPLAIN format")),
+            },
+            "costs" | "buffers" | "timing" | "summary" | "settings" | "wal" => {}
+            other => {
+                let message = format!("unrecognized EXPLAIN option \"{other}\"");
+                return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
+            }
+        }
+    }
+    let Statement::Query(query) = statement.as_ref() else {
+        return Err(SqlError::unsupported("EXPLAIN of anything but a query"));
+    };
+    let (analyze, verbose, json) = explained;
+    Ok(Kind::Explain(Box::new(Explain { analyze, json, verbose, query: query.clone() })))
+}
+
+/// SHOW and RESET know some parameters by several words.
+fn shown_parameter(words: &[String]) -> String {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["time", "zone"] => "timezone".to_owned(),
+        ["transaction", "isolation", "level"] => "transaction_isolation".to_owned(),
+        ["session", "authorization"] => "session_authorization".to_owned(),
+        words => words.join("."),
+    }
+}
+
+fn classify_set(set: &Set) -> SqlResult<Kind> {
+    let scope = |local: bool| if local { Scope::Transaction } else { Scope::Session };
+    Ok(match set {
+        Set::SingleAssignment { scope: modifier, variable, values, .. } => {
+            let name = names::parts(variable)?.join(".");
+            let is_default = matches!(values.as_slice(), [Expr::Identifier(ident)]
+                if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"));
+            let value = if is_default { None } else { Some(setting_value(values)?) };
+            let local = matches!(modifier, Some(ContextModifier::Local));
+            Kind::Set { name, value, scope: scope(local) }
+        }
+        Set::SetTimeZone { local, value } => {
+            let word = match value {
+                Expr::Identifier(ident) if ident.quote_style.is_none() => Some(ident.value.to_lowercase()),
+                _ => None,
+            };
+            let value = match word.as_deref() {
+                Some("default" | "local") => None,
+                _ => Some(time_zone_value(value)?),
+            };
+            Kind::Set { name: "timezone".to_owned(), value, scope: scope(*local) }
+        }
+        Set::SetNames { charset_name, .. } => Kind::Set {
+            name: "client_encoding".to_owned(),
+            value: Some(charset_name.value.clone()),
+            scope: Scope::Session,
+        },
+        Set::SetNamesDefault {} => {
+            Kind::Set { name: "client_encoding".to_owned(), value: None, scope: Scope::Session }
+        }
+        Set::SetTransaction { modes, snapshot: None, session } => {
+            Kind::SetTransaction { modes: modes.clone(), session: *session }
+        }
+        other => return Err(SqlError::unsupported(format!("SET in this form: {other}"))),
+    })
+}
+
+fn setting_value(values: &[Expr]) -> SqlResult<String> {
+    let words = values.iter().map(|value| match value {
+        Expr::Identifier(ident) => Ok(names::fold(ident)),
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => Ok(text.clone()),
+            Value::Boolean(true) => Ok("on".to_owned()),
+            Value::Boolean(false) => Ok("off".to_owned()),
+            Value::Number(number, _) => Ok(number.clone()),
+            other => Err(not_a_value(other)),
+        },
+        Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => Ok(format!("-{expr}")),
+        Expr::UnaryOp { op: ast::UnaryOperator::Plus, expr } => Ok(expr.to_string()),
+        other => Err(not_a_value(other)),
+    });
+    Ok(words.collect::<SqlResult<Vec<_>>>()?.join(", "))
+}
+
+fn not_a_value(value: &impl std::fmt::Display) -> SqlError {
+    SqlError::new(sqlstate::SYNTAX_ERROR, format!("invalid value for SET: {value}"))
+}
+
+/// A zone by name, as a number of hours, or as an interval.
+fn time_zone_value(value: &Expr) -> SqlResult<String> {
+    match value {
+        Expr::Interval(interval) => match interval.value.as_ref() {
+            Expr::Value(value) => match &value.value {
+                Value::SingleQuotedString(text) => Ok(text.clone()),
+                other => Err(not_a_value(other)),
+            },
+            other => Err(not_a_value(other)),
+        },
+        other => setting_value(std::slice::from_ref(other)),
+    }
+}
+
+fn call(function: &ast::Function) -> SqlResult<Kind> {
+    let parts = names::parts(&function.name)?;
+    if matches!(parts.as_slice(), [schema, name] if schema == "tidemark" && name == "checkpoint") {
+        return Ok(Kind::Checkpoint);
+    }
+    let is_flush = matches!(parts.as_slice(), [schema, name] if schema == "tidemark" && name == "flush");
+    if !is_flush {
+        let message = format!("procedure {} does not exist", parts.join("."));
+        return Err(SqlError::new(sqlstate::UNDEFINED_FUNCTION, message));
+    }
+    let argument = match &function.args {
+        ast::FunctionArguments::List(list) => match list.args.as_slice() {
+            [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(Expr::Value(value)))] => match &value.value
+            {
+                Value::SingleQuotedString(text) => Some(text.clone()),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    };
+    argument.map(Kind::Flush).ok_or_else(|| {
+        let message = "tidemark.flush takes the name of a table, as in CALL tidemark.flush('cpu')";
+        SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message)
+    })
+}
+
+impl Kind {
+    /// Whether it may be run in a transaction block that failed.
+    pub fn ends_transaction(&self) -> bool {
+        matches!(self, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_))
+    }
+}
+
+/// What transaction modes say of isolation and of writing.
+///
+/// # Errors
+/// SERIALIZABLE is refused: it would be weaker than its name.
+pub fn transaction_modes(modes: &[TransactionMode]) -> SqlResult<(Option<&'static str>, Option<bool>)> {
+    let (mut isolation, mut read_only) = (None, None);
+    for mode in modes {
+        match mode {
+            TransactionMode::AccessMode(mode) => {
+                read_only = Some(matches!(mode, TransactionAccessMode::ReadOnly));
+            }
+            TransactionMode::IsolationLevel(level) => {
+                isolation = Some(match level {
+                    TransactionIsolationLevel::ReadUncommitted => "read uncommitted",
+                    TransactionIsolationLevel::ReadCommitted => "read committed",
+                    TransactionIsolationLevel::RepeatableRead | TransactionIsolationLevel::Snapshot => {
+                        "repeatable read"
+                    }
+                    TransactionIsolationLevel::Serializable => {
+                        return Err(SqlError::unsupported("isolation level SERIALIZABLE")
+                            .with_hint("REPEATABLE READ is the strongest level there is."));
+                    }
+                });
+            }
+        }
+    }
+    Ok((isolation, read_only))
+}

@@ -1,0 +1,1 @@
+"""The systems that compare.py compares, one file each."""
