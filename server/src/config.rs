@@ -18,6 +18,9 @@ use tidemark_engine::options::CommitMode;
 /// The name of the first superuser and of the first database.
 pub const BOOTSTRAP_NAME: &str = "tidemark";
 
+/// The name of the schema that holds the server's own views and procedures.
+pub const SYSTEM_SCHEMA: &str = "tidemark";
+
 /// A setting that cannot be.
 #[derive(Debug, Error)]
 pub enum ConfigError {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tidemark_catalog::role::Role;
 
+use crate::config::SYSTEM_SCHEMA;
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::settings::{ByteaOutput, DateStyle, FormatSettings, IntervalStyle};
 use crate::pgtype::timezone::TimeZone;
@@ -244,7 +245,9 @@ impl SessionSettings {
     pub fn search_path(&self) -> Vec<String> {
         let user = self.value("session_authorization");
         let names = parameters::split_list(self.value("search_path"));
-        names.into_iter().map(|name| if name == "$user" { user.to_owned() } else { name }).collect()
+        // The first superuser has the name of the schema of the server's views, which is nobody's own.
+        let own = Some(user).filter(|user| *user != SYSTEM_SCHEMA).map(str::to_owned);
+        names.into_iter().filter_map(|name| if name == "$user" { own.clone() } else { Some(name) }).collect()
     }
 
     /// Which messages a client wants; lower is more.
