@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         eprintln!("tidemark: invalid value for log: \"{}\" ({error})", config.log_filter);
         return ExitCode::FAILURE;
     }
+    // What the variable FAILPOINTS asks for; nothing, in a build without the feature.
+    let _scenario = fail::FailScenario::setup();
     match server::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
