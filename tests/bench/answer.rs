@@ -17,8 +17,8 @@ use std::fmt::{self, Write};
 use serde::{Serialize, Serializer};
 
 use crate::dataset::instant_text;
-use crate::failure::Result;
 use crate::workload::{Query, RowOrder};
+use tidemark_tests::failure::Result;
 
 /// Two numbers that differ by a smaller share of them are equal: systems add up in different orders.
 const TOLERANCE: f64 = 1e-9;

@@ -6,8 +6,8 @@
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use crate::failure::Result;
 use crate::random::Random;
+use tidemark_tests::failure::Result;
 
 pub(crate) const TABLE: &str = "cpu";
 

@@ -8,9 +8,9 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::encode::{Encoder, Format};
-use crate::failure::{Context, Result};
 use crate::generator::{DataSet, rows};
 use crate::progress;
+use tidemark_tests::failure::{Context, Result};
 
 /// Rows are written when so many bytes of them have come together.
 const WRITE_BYTES: usize = 1 << 20;

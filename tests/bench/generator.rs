@@ -30,7 +30,7 @@ pub(crate) struct DataSet {
     pub(crate) late_max_ns: i64,
 }
 
-fn parse_percent(text: &str) -> crate::failure::Result<f64> {
+fn parse_percent(text: &str) -> tidemark_tests::failure::Result<f64> {
     let percent = text.parse::<f64>()?;
     if (0.0..=100.0).contains(&percent) { Ok(percent) } else { Err("a share lies between 0 and 100".into()) }
 }

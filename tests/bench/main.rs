@@ -12,7 +12,6 @@ mod answer;
 mod dataset;
 mod dialect;
 mod encode;
-mod failure;
 mod generate;
 mod generator;
 mod load;
@@ -58,7 +57,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bench: {}", failure::chain(error.as_ref()));
+            eprintln!("bench: {}", tidemark_tests::failure::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -12,10 +12,10 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::answer::{self, Rows};
-use crate::failure::{Context, Result};
 use crate::progress;
 use crate::statistics::median;
 use crate::workload::Query;
+use tidemark_tests::failure::{Context, Result};
 
 /// How queries are run, and where what they gave goes.
 #[derive(Args, Debug)]

@@ -20,9 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::answer::{Cell, Rows};
 use crate::dataset::TABLE;
 use crate::dialect::Dialect;
-use crate::failure::{Context, Result, chain};
 use crate::measure::{self, Plan, System};
 use crate::workload::{Workload, queries};
+use tidemark_tests::failure::{Context, Result, chain};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {

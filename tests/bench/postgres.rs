@@ -3,7 +3,7 @@
 use tokio_postgres::{Client, NoTls};
 
 use crate::dataset::TABLE;
-use crate::failure::{Context, Result};
+use tidemark_tests::failure::{Context, Result};
 
 /// Where Tidemark listens, and as whom it lets a local client in.
 pub(crate) const DEFAULT_CONNECTION: &str = "host=127.0.0.1 port=5433 user=tidemark dbname=tidemark";

@@ -10,10 +10,10 @@ use tokio_postgres::{Client, Row};
 
 use crate::answer::{Cell, Rows};
 use crate::dialect::{DIALECTS, ServerTarget};
-use crate::failure::{Failure, Result};
 use crate::measure::{self, Plan, System};
 use crate::postgres;
 use crate::workload::{Query, Workload, queries};
+use tidemark_tests::failure::{Failure, Result};
 
 /// From the epoch of Unix to that of PostgreSQL.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;

@@ -3,4 +3,6 @@
 
 #![expect(clippy::disallowed_methods, reason = "these are real processes in real time")]
 
+pub mod failure;
+pub mod http;
 pub mod server;

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 use std::{env, io, thread};
 
@@ -68,6 +69,11 @@ impl Options {
     /// # Errors
     /// It ended instead; the error says how, and what it said last.
     pub fn try_start(self) -> Result<Server, StartError> {
+        let started = self.within(START_BOUND)?;
+        Ok(started.unwrap_or_else(|| panic!("the server is not ready after {START_BOUND:?}")))
+    }
+
+    fn within(self, patience: Duration) -> Result<Option<Server>, StartError> {
         let temporary = self.data_dir.is_none().then(|| TempDir::new().expect("a temporary directory"));
         let data_dir = match (&self.data_dir, &temporary) {
             (Some(path), _) => path.clone(),
@@ -89,12 +95,23 @@ impl Options {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("the server's binary runs");
         let stdout = child.stdout.take().expect("it is piped");
-        let ready = wait_until_ready(&mut child, stdout);
-        let Some((pg, http)) = ready else {
+        let ready = wait_until_ready(stdout, patience);
+        let ended_itself = ready == Err(RecvTimeoutError::Disconnected);
+        let Ok((pg, http)) = ready else {
             let status = end(&mut child);
-            return Err(StartError { status, log: fs::read_to_string(&log_path).unwrap_or_default() });
+            let log = fs::read_to_string(&log_path).unwrap_or_default();
+            return if ended_itself { Err(StartError { status, log }) } else { Ok(None) };
         };
-        Ok(Server { child, pg, http, data_dir, log_path, temporary })
+        Ok(Some(Server { child, pg, http, data_dir, log_path, temporary }))
+    }
+
+    /// Starts it, and kills it if it is not ready after this time; a server that ended by itself is
+    /// an error.
+    ///
+    /// # Errors
+    /// It ended by itself before it was ready.
+    pub fn start_or_kill_after(self, patience: Duration) -> Result<Option<Server>, StartError> {
+        self.within(patience)
     }
 
     /// Starts it, and waits until it accepts connections.
@@ -252,10 +269,10 @@ pub fn source_path(relative: &str) -> PathBuf {
 }
 
 fn wait_until_ready(
-    child: &mut Child,
     stdout: impl io::Read + Send + 'static,
-) -> Option<(SocketAddr, SocketAddr)> {
-    let (sender, receiver) = std::sync::mpsc::channel();
+    patience: Duration,
+) -> Result<(SocketAddr, SocketAddr), RecvTimeoutError> {
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             if let Some(ready) = parse_ready(&line) {
@@ -264,14 +281,7 @@ fn wait_until_ready(
             }
         }
     });
-    match receiver.recv_timeout(START_BOUND) {
-        Ok(ready) => Some(ready),
-        Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
-        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-            end(child);
-            None
-        }
-    }
+    receiver.recv_timeout(patience)
 }
 
 /// Reads `ready pg=127.0.0.1:5433 http=127.0.0.1:8086`.

@@ -7,7 +7,7 @@ use futures_util::SinkExt;
 use tokio_postgres::{Client, CopyInSink};
 
 use crate::dataset::{TABLE, column_list};
-use crate::failure::Result;
+use tidemark_tests::failure::Result;
 
 /// Rows go into messages of this size, as drivers send them: the server must not have to take a
 /// batch of a megabyte at once.

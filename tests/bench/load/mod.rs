@@ -9,7 +9,6 @@
 //! 5. With `--settle` indexes and statistics are made; the clock has stopped by then.
 
 mod copy;
-mod http;
 mod source;
 
 use std::path::PathBuf;
@@ -26,11 +25,12 @@ use tokio::task::JoinSet;
 use crate::dataset::parse_duration_ns;
 use crate::dialect::ServerTarget;
 use crate::encode::Format;
-use crate::failure::{Context, Result};
 use crate::generator::DataSet;
 use crate::statistics::median;
 use crate::{postgres, progress};
 use source::{Batch, Source};
+use tidemark_tests::failure::{Context, Result};
+use tidemark_tests::http;
 
 /// How rows are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

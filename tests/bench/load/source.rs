@@ -9,8 +9,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::encode::{Encoder, Format};
-use crate::failure::{Context, Result};
 use crate::generator::{DataSet, rows};
+use tidemark_tests::failure::{Context, Result};
 
 /// So many batches wait for a connection at most.
 const BATCHES_AHEAD: usize = 8;

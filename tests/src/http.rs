@@ -1,7 +1,7 @@
 //! Line protocol over HTTP/1.1: one connection that is kept alive, one request at a time.
 //!
-//! No more of HTTP than the bench needs. A client library would take processor time from the server
-//! that is measured on the same machine.
+//! No more of HTTP than the tests and the bench need. A client library would take processor time from
+//! the server that is measured on the same machine.
 
 use std::time::Duration;
 
@@ -19,14 +19,20 @@ const EXCERPT_BYTES: usize = 500;
 
 /// How to reach the server.
 #[derive(Clone, Debug)]
-pub(crate) struct Endpoint {
-    pub(crate) address: String,
-    pub(crate) path: String,
-    pub(crate) token: Option<String>,
-    pub(crate) answer_within: Duration,
+pub struct Endpoint {
+    /// Host and port.
+    pub address: String,
+    /// Path and query of what is posted to.
+    pub path: String,
+    /// The token of the `Authorization` header.
+    pub token: Option<String>,
+    /// How long the server may take for an answer.
+    pub answer_within: Duration,
 }
 
-pub(crate) struct Connection {
+/// A connection.
+#[derive(Debug)]
+pub struct Connection {
     stream: TcpStream,
     endpoint: Endpoint,
     /// What came and was not yet looked at.
@@ -34,7 +40,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) async fn open(endpoint: &Endpoint) -> Result<Self> {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Nobody listens there.
+    pub async fn open(endpoint: &Endpoint) -> Result<Self> {
         let doing = || format!("connect to http://{}", endpoint.address);
         let stream = TcpStream::connect(&endpoint.address).await.context(doing)?;
         stream.set_nodelay(true).context(doing)?;
@@ -42,7 +52,10 @@ impl Connection {
     }
 
     /// Sends a batch and waits for the 204 that says it is durable and visible.
-    pub(crate) async fn write(&mut self, body: &[u8]) -> Result<()> {
+    ///
+    /// # Errors
+    /// The connection is lost, the answer late, or another one.
+    pub async fn write(&mut self, body: &[u8]) -> Result<()> {
         let answer_within = self.endpoint.answer_within;
         let (status, text) = timeout(answer_within, self.exchange(body))
             .await
@@ -55,7 +68,11 @@ impl Connection {
         Err(format!("the server answered {status} instead of 204: {excerpt}").into())
     }
 
-    async fn exchange(&mut self, body: &[u8]) -> Result<(u16, Vec<u8>)> {
+    /// Sends a body, and reads the status and the text of the answer.
+    ///
+    /// # Errors
+    /// The connection is lost, or what comes is not an answer of HTTP/1.1.
+    pub async fn exchange(&mut self, body: &[u8]) -> Result<(u16, Vec<u8>)> {
         let Endpoint { address, path, token, .. } = &self.endpoint;
         let authorization =
             token.as_ref().map_or(String::new(), |token| format!("Authorization: Token {token}\r\n"));

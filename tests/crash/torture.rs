@@ -1,0 +1,266 @@
+//! Kills at random times and at failpoints, with an exact comparison after each restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidemark_engine::engine::{Engine, segment_directory};
+use tidemark_engine::env::os;
+use tidemark_engine::options::EngineOptions;
+use tidemark_engine::recovery::NewDirectory;
+use tidemark_tests::failure::Result;
+use tidemark_tests::server::{DataDir, Options, Server};
+use tokio_postgres::Client;
+
+use crate::journal::{BatchId, Choices, Digest, Held, Journal, Outcome, row};
+use crate::writers::{COLLECTIONS, Target, WRITERS, Writer, create};
+use crate::{Shared, connect};
+
+/// Where a life may be stopped: the thread that comes there waits for ever, and the kill finds it there.
+const STOPS: [&str; 12] = [
+    "wal::before_write",
+    "wal::after_write",
+    "wal::before_sync",
+    "wal::after_sync",
+    "bulk::before_commit",
+    "flush::start",
+    "flush::files_written",
+    "flush::before_publish",
+    "flush::after_publish",
+    "log::before_remove",
+    "catalog::before_commit",
+    "catalog::after_commit",
+];
+
+/// The same while a server starts.
+const RECOVERY_STOPS: [&str; 5] = [
+    "recovery::record",
+    "catalog::before_commit",
+    "catalog::after_commit",
+    "flush::files_written",
+    "flush::before_publish",
+];
+
+/// Kills of an ordinary run.
+const KILLS: u64 = 36;
+
+fn from_environment(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name)
+        .map_or(otherwise, |value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+struct Run {
+    directory: DataDir,
+    journal: Shared<Journal>,
+    choices: Choices,
+    next_batches: [i64; WRITERS],
+}
+
+impl Run {
+    /// Memtables and log files so small that all machinery turns all the time.
+    fn options(&self) -> Options {
+        Options::new()
+            .data_dir(&self.directory.path)
+            .setting("memtable-size", "256KiB")
+            .setting("memtable-memory", "4MiB")
+            .setting("wal-segment-size", "256KiB")
+    }
+
+    /// Where the next life stops, and how often it may pass there before.
+    fn stop(&mut self, places: &[&str]) -> String {
+        let place = self.choices.one_of(places);
+        let passes = self.choices.below(if place.starts_with("wal") { 200 } else { 12 });
+        if passes == 0 { format!("{place}=pause") } else { format!("{place}={passes}*off->pause") }
+    }
+
+    /// One life: writers write, and the server is killed under them.
+    async fn live_and_be_killed(&mut self, options: Options) {
+        let Ok(server) = options.start_or_kill_after(Duration::from_secs(10)) else {
+            panic!("the server does not start again");
+        };
+        // Killed while it was starting.
+        let Some(server) = server else { return };
+        let target = Target::of(&server);
+        let mut writers = Vec::new();
+        for number in 0..WRITERS {
+            let writer = Writer {
+                number,
+                target: target.clone(),
+                journal: Arc::clone(&self.journal),
+                next_batch: self.next_batches[number],
+                choices: Choices::new(self.choices.below(u64::MAX)),
+                refusals: &[],
+            };
+            writers.push(tokio::spawn(writer.run()));
+        }
+        let life = Duration::from_millis(50 + self.choices.below(900));
+        // Nothing is waited for: the kill is to come at any time.
+        tokio::time::timeout(life, std::future::pending::<()>()).await.ok();
+        drop(server);
+        for (number, writer) in writers.into_iter().enumerate() {
+            self.next_batches[number] = writer.await.expect("a writer found a fault");
+        }
+    }
+
+    /// Starts the server and compares.
+    async fn check(&mut self) -> Server {
+        let server = self.options().start();
+        let held = held(&server).await.expect("the server answers");
+        self.journal.lock().unwrap().check(&held);
+        server
+    }
+}
+
+/// All that the server holds, by batch.
+async fn held(server: &Server) -> Result<Held> {
+    let client = connect(server).await?;
+    let mut held = Held::new();
+    for collection in COLLECTIONS {
+        let batches = match batches(&client, collection).await {
+            Err(error) if is_undefined_table(error.as_ref()) => continue,
+            batches => batches?,
+        };
+        // The same by another way: the statistics, where there are any.
+        let count = crate::number(&client, &format!("SELECT count(*) FROM {collection}")).await?;
+        assert_eq!(count, batches.values().map(|digest| digest.rows).sum::<i64>(), "count of {collection}");
+        held.insert(collection, batches);
+    }
+    Ok(held)
+}
+
+fn is_undefined_table(error: &(dyn std::error::Error + 'static)) -> bool {
+    let error = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
+    error == Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE)
+}
+
+fn time_column(collection: &str) -> &'static str {
+    if collection == "lp" { "time" } else { "ts" }
+}
+
+async fn batches(client: &Client, collection: &str) -> Result<BTreeMap<BatchId, Digest>> {
+    let time = time_column(collection);
+    let query = format!(
+        "SELECT writer::text, number, count(*), sum(item)::bigint, sum(check_)::bigint, count(note), \
+         min({time}), max({time}) FROM {collection} GROUP BY writer, number"
+    );
+    let mut batches = BTreeMap::new();
+    for found in client.query(&query, &[]).await? {
+        let writer = found.try_get::<_, &str>(0)?.strip_prefix('w').and_then(|it| it.parse().ok());
+        let micros = |at: usize| -> Result<i64> {
+            Ok(found.try_get::<_, chrono::DateTime<chrono::Utc>>(at)?.timestamp_micros())
+        };
+        let digest = Digest {
+            rows: found.try_get(2)?,
+            items: found.try_get(3)?,
+            checks: found.try_get(4)?,
+            notes: found.try_get(5)?,
+            time_us_min: micros(6)?,
+            time_us_max: micros(7)?,
+        };
+        batches.insert((writer.expect("a writer's name"), found.try_get(1)?), digest);
+    }
+    Ok(batches)
+}
+
+/// Every value of every row is what was sent.
+async fn check_each_row(client: &Client, collection: &str, journal: &Journal) -> Result<()> {
+    let time = time_column(collection);
+    let query = format!("SELECT writer::text, number, item, {time}, value, check_, note FROM {collection}");
+    let mut found = BTreeSet::new();
+    for it in client.query(&query, &[]).await? {
+        let writer: usize = it.try_get::<_, &str>(0)?[1..].parse()?;
+        let (number, item): (i64, i64) = (it.try_get(1)?, it.try_get(2)?);
+        let expected = row((writer, number), item);
+        let time_us = it.try_get::<_, chrono::DateTime<chrono::Utc>>(3)?.timestamp_micros();
+        assert_eq!(time_us, expected.time_us, "time of {writer} {number} {item}");
+        assert_eq!(it.try_get::<_, f64>(4)?, expected.value, "value of {writer} {number} {item}");
+        assert_eq!(it.try_get::<_, i64>(5)?, expected.check, "check of {writer} {number} {item}");
+        assert_eq!(it.try_get::<_, Option<String>>(6)?, expected.note, "note of {writer} {number} {item}");
+        assert!(found.insert((writer, number, item)), "{writer} {number} {item} is there twice");
+    }
+    let stored = journal
+        .batches()
+        .filter(|(_, batch)| batch.outcome == Outcome::Stored && batch.collections.contains(&collection));
+    let rows = stored.map(|(_, batch)| batch.rows as usize).sum::<usize>();
+    assert_eq!(found.len(), rows, "rows of {collection}");
+    Ok(())
+}
+
+/// The files on the disk are the segments of the catalog, and all of them are sound.
+fn check_files(directory: &Path) {
+    let new = NewDirectory { superuser: "tidemark".to_owned(), verifier: None };
+    let engine = Engine::open(os::env(), EngineOptions::new(directory.to_owned()), new).expect("it opens");
+    let damaged = engine.verify_segments();
+    assert!(damaged.is_empty(), "{damaged:?}");
+    for collection in engine.view().collections() {
+        let listed = collection.segments.len();
+        let path = segment_directory(directory, collection.collection.id);
+        let files = std::fs::read_dir(&path).map_or(0, Iterator::count);
+        assert_eq!(files, listed, "files in {}", path.display());
+    }
+    engine.shut_down().expect("it shuts down");
+}
+
+#[test]
+fn kills_lose_nothing_and_double_nothing_alone() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(torture(from_environment("TIDEMARK_CRASH_KILLS", KILLS)));
+}
+
+async fn torture(kills: u64) {
+    let seed = from_environment("TIDEMARK_CRASH_SEED", u64::from(std::process::id()));
+    println!("TIDEMARK_CRASH_SEED={seed}");
+    let mut run = Run {
+        directory: DataDir::new(),
+        journal: Shared::default(),
+        choices: Choices::new(seed),
+        next_batches: [0; WRITERS],
+    };
+    let server = run.options().start();
+    let client = connect(&server).await.unwrap();
+    for name in ["a", "b"] {
+        client.batch_execute(&create(name)).await.unwrap();
+    }
+    drop(server);
+    for kill in 0..kills {
+        let options = match kill % 3 {
+            0 => run.options(),
+            1 => {
+                let stop = run.stop(&STOPS);
+                run.options().failpoints(stop)
+            }
+            _ => {
+                // The same log again, with a stop on the way, and then a life that begins with it.
+                let stop = run.stop(&RECOVERY_STOPS);
+                let options = run.options().failpoints(&stop);
+                options.start_or_kill_after(Duration::from_millis(700)).expect("it starts or is killed");
+                run.options()
+            }
+        };
+        run.live_and_be_killed(options).await;
+        drop(run.check().await);
+    }
+    let journal = Arc::clone(&run.journal);
+    let server = run.check().await;
+    {
+        let client = connect(&server).await.unwrap();
+        for collection in COLLECTIONS {
+            let journal = std::mem::take(&mut *journal.lock().unwrap());
+            check_each_row(&client, collection, &journal).await.unwrap();
+            *run.journal.lock().unwrap() = journal;
+        }
+    }
+    let mut server = server;
+    server.terminate();
+    let status = server.wait(Duration::from_secs(60));
+    assert!(status.success(), "{status}: {}", server.log());
+    let directory = server.kill();
+    check_files(&directory.path);
+    // And nothing changes by starting once more.
+    drop(run.check().await);
+    let journal = run.journal.lock().unwrap();
+    let (stored, absent) = (journal.count(Outcome::Stored), journal.count(Outcome::Absent));
+    println!("{kills} kills: {stored} batches stored, {absent} not");
+    assert!(stored as u64 > kills, "hardly anything was written: {stored} batches in {kills} lives");
+}
