@@ -1,7 +1,8 @@
 //! The real server, killed again and again while it is written to through real clients.
 //!
 //! Each test prints its seed; `TIDEMARK_CRASH_SEED` repeats one, `TIDEMARK_CRASH_KILLS` asks for
-//! more than the ordinary number of kills.
+//! more than the ordinary number of kills, and `TIDEMARK_CRASH_DEFECT=flush::forget_flushed_lsn=return`
+//! puts a defect into the server that the torture must find.
 
 mod damage;
 mod disk_full;

@@ -55,12 +55,20 @@ struct Run {
     journal: Shared<Journal>,
     choices: Choices,
     next_batches: [i64; WRITERS],
+    /// A failpoint that breaks a promise, for trying whether this test notices.
+    defect: Option<String>,
 }
 
 impl Run {
     /// Memtables and log files so small that all machinery turns all the time.
     fn options(&self) -> Options {
+        self.options_with_stop(None)
+    }
+
+    fn options_with_stop(&self, stop: Option<&str>) -> Options {
+        let failpoints = self.defect.as_deref().into_iter().chain(stop).collect::<Vec<_>>();
         Options::new()
+            .failpoints(failpoints.join(";"))
             .data_dir(&self.directory.path)
             .setting("memtable-size", "256KiB")
             .setting("memtable-memory", "4MiB")
@@ -216,6 +224,7 @@ async fn torture(kills: u64) {
         journal: Shared::default(),
         choices: Choices::new(seed),
         next_batches: [0; WRITERS],
+        defect: std::env::var("TIDEMARK_CRASH_DEFECT").ok(),
     };
     let server = run.options().start();
     let client = connect(&server).await.unwrap();
@@ -228,12 +237,12 @@ async fn torture(kills: u64) {
             0 => run.options(),
             1 => {
                 let stop = run.stop(&STOPS);
-                run.options().failpoints(stop)
+                run.options_with_stop(Some(&stop))
             }
             _ => {
                 // The same log again, with a stop on the way, and then a life that begins with it.
                 let stop = run.stop(&RECOVERY_STOPS);
-                let options = run.options().failpoints(&stop);
+                let options = run.options_with_stop(Some(&stop));
                 options.start_or_kill_after(Duration::from_millis(700)).expect("it starts or is killed");
                 run.options()
             }
