@@ -17,9 +17,14 @@ fn tidemark(arguments: &[&str]) -> Output {
 #[test]
 fn it_tells_its_version_and_its_settings() {
     let version = tidemark(&["--version"]);
-    assert_eq!(String::from_utf8(version.stdout).unwrap(), concat!("tidemark ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(
+        String::from_utf8(version.stdout).unwrap(),
+        concat!("tidemark ", env!("CARGO_PKG_VERSION"), "\n")
+    );
     let help = String::from_utf8(tidemark(&["--help"]).stdout).unwrap();
-    for setting in ["--data-dir", "--pg-listen", "--http-listen", "--line-listen", "--config", "TIDEMARK_PASSWORD"] {
+    for setting in
+        ["--data-dir", "--pg-listen", "--http-listen", "--line-listen", "--config", "TIDEMARK_PASSWORD"]
+    {
         assert!(help.contains(setting), "{setting} is not in the help");
     }
 }
