@@ -159,25 +159,39 @@ fn value_ranks(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn packing_keeps_the_order_of_columns_also_beyond_64_bits() {
-        let columns: Vec<Vec<u32>> = (0..6_u32)
-            .map(|column| (0..200_u32).map(|row| (row * 7919 + column * 104_729) % 3 * 1_000_000).collect())
-            .collect();
-        let mut packed = Packed { values: vec![0; 200], bits: 0 };
-        for column in &columns {
-            packed.append(&Ranks { of_row: column.clone(), count: 3_000_000 });
-        }
-        for left in 0..200 {
-            for right in 0..200 {
-                let tuple = |row: usize| columns.iter().map(|column| column[row]).collect::<Vec<u32>>();
-                assert_eq!(
-                    packed.values[left].cmp(&packed.values[right]),
-                    tuple(left).cmp(&tuple(right)),
-                    "rows {left} and {right}"
-                );
+    proptest! {
+        #[test]
+        fn packing_keeps_the_order_of_columns_also_beyond_64_bits(
+            counts in proptest::collection::vec(prop_oneof![0..4_u32, Just(u32::MAX - 1), any::<u32>()], 1..7),
+            choices in proptest::collection::vec(proptest::collection::vec(0..4_u32, 7), 1..60),
+        ) {
+            let rank = |count: u32, choice: u32| match choice {
+                // NULL, the first, the last, and one in between.
+                0 => count,
+                1 => 0,
+                2 => count.saturating_sub(1),
+                _ => count / 2,
+            };
+            let tuple = |row: &Vec<u32>| -> Vec<u32> {
+                counts.iter().zip(row).map(|(count, choice)| rank(*count, *choice)).collect()
+            };
+            let tuples: Vec<Vec<u32>> = choices.iter().map(tuple).collect();
+            let mut packed = Packed { values: vec![0; tuples.len()], bits: 0 };
+            for (column, count) in counts.iter().enumerate() {
+                packed.append(&Ranks { of_row: tuples.iter().map(|row| row[column]).collect(), count: *count });
+            }
+            for (left, one) in tuples.iter().enumerate() {
+                for (right, other) in tuples.iter().enumerate() {
+                    prop_assert_eq!(
+                        packed.values[left].cmp(&packed.values[right]),
+                        one.cmp(other),
+                        "{:?} and {:?}", one, other
+                    );
+                }
             }
         }
     }

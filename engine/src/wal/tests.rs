@@ -377,6 +377,38 @@ fn a_dropped_column_is_skipped() {
 
 proptest! {
     #[test]
+    fn any_bodies_in_any_groups_are_read_back_over_restarts(
+        lives in proptest::collection::vec(
+            proptest::collection::vec(
+                proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..700), 1..5),
+                0..6,
+            ),
+            1..4,
+        ),
+    ) {
+        let world = World::new(3);
+        let mut expected = BTreeMap::new();
+        for groups in lives {
+            let opened = try_open(&world, None).unwrap();
+            prop_assert_eq!(&opened.bodies, &expected);
+            for group in groups {
+                let mut waiting = Vec::new();
+                for body in group {
+                    let appended = opened.wal.append(RecordKind::Write, body.clone(), Durability::Synced).unwrap();
+                    expected.insert(appended.lsn, body);
+                    waiting.push(appended.committed);
+                }
+                while opened.wal.commit_once(CommitMode::Group) {}
+                for mut committed in waiting {
+                    prop_assert_eq!(committed.try_recv().expect("everything was committed").is_ok(), true);
+                }
+            }
+            world.crash();
+        }
+        prop_assert_eq!(try_open(&world, None).unwrap().bodies, expected);
+    }
+
+    #[test]
     fn symbols_keep_their_texts(
         rows in proptest::collection::vec(proptest::option::of(0..700_i32), 1..900),
         dictionary in 700..3000_usize,
