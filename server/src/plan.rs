@@ -13,12 +13,14 @@
 //! | [`rewrite`] | PostgreSQL's meaning for what DataFusion would read otherwise |
 //! | [`arithmetic`] | integers that overflow and divisions by zero are errors |
 //! | [`provider`], [`scan`], [`predicate`] | a collection as a table, its scan, what a scan can skip |
+//! | [`direct`] | scans of a few rows, without all of this |
 //! | [`options`] | what functions know of the session |
 //! | [`types`] | the Arrow types of expressions |
 //! | [`memory`] | memory pools: per query under one for all |
 //! | [`errors`] | DataFusion's errors in PostgreSQL's words |
 
 pub mod arithmetic;
+pub mod direct;
 pub mod errors;
 pub mod memory;
 pub mod options;

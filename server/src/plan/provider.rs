@@ -155,7 +155,11 @@ impl StatementData {
         Ok(StatementData { snapshot, own_writes, merged: Mutex::default() })
     }
 
-    fn collection(&self, id: CollectionId) -> Result<Arc<CollectionSnapshot>> {
+    /// What is read of a collection.
+    ///
+    /// # Errors
+    /// It is not one of the pinned ones.
+    pub fn collection(&self, id: CollectionId) -> Result<Arc<CollectionSnapshot>> {
         let pinned = self.snapshot.collection(id).map(Arc::clone);
         let pinned = pinned.ok_or_else(|| external(ReadError::NoSuchCollection(id)))?;
         if self.own_writes.iter().all(|(collection, _)| *collection != id) {

@@ -18,6 +18,7 @@ use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::scalar::datum_to_scalar_array;
 use crate::pgtype::types::{arrow_pg_type, column_typmod};
+use crate::plan::direct::DirectScan;
 use crate::plan::errors::{read, to_sql_error};
 use crate::plan::options::StatementOptions;
 use crate::plan::planner::{PlanContext, Planner, RunContext, Running, bind};
@@ -43,6 +44,7 @@ pub struct PlannedQuery {
     /// The types of its parameters.
     pub parameters: Vec<PgType>,
     time_zone: Arc<str>,
+    direct: Option<Arc<DirectScan>>,
 }
 
 /// What planning needs of a session.
@@ -105,6 +107,7 @@ fn plan_here(
         fields: fields.collect(),
         collections: context.resolver.found(),
         parameters,
+        direct: DirectScan::of(&plan).map(Arc::new),
         plan,
         time_zone: Arc::clone(&context.time_zone),
     })
@@ -158,8 +161,14 @@ impl PlannedQuery {
     /// # Errors
     /// As PostgreSQL says them.
     pub async fn run(&self, values: &[Datum], run: RunQuery) -> SqlResult<RowSource> {
-        let plan = self.bound(values)?;
+        let scalars = self.scalars(values)?;
         let data = self.data(&run)?;
+        if let Some(direct) = &self.direct
+            && let Some(batches) = direct.run(&scalars, &data)?
+        {
+            return Ok(RowSource::ready(batches));
+        }
+        let plan = self.bound(scalars)?;
         let options = run.options.clone();
         let context = RunContext { data, time_zone: Arc::clone(&self.time_zone), options };
         let (sender, receiver) = mpsc::channel(BATCHES_ON_THE_WAY);
@@ -189,16 +198,19 @@ impl PlannedQuery {
         matches!(expr, Some(Expr::Literal(value, _)) if matches!(value, ScalarValue::Utf8(_) | ScalarValue::Utf8View(_)))
     }
 
-    fn bound(&self, values: &[Datum]) -> SqlResult<LogicalPlan> {
-        if values.is_empty() {
-            return Ok(self.plan.clone());
-        }
+    fn scalars(&self, values: &[Datum]) -> SqlResult<Vec<ScalarValue>> {
         let scalars = values.iter().zip(&self.parameters).map(|(value, pg_type)| {
             let data_type = super::parameters::arrow_type(pg_type, &self.time_zone)?;
             let array = datum_to_scalar_array(value, &data_type)?;
             ScalarValue::try_from_array(&array, 0).map_err(|error| to_sql_error(error, None))
         });
-        let scalars = scalars.collect::<SqlResult<Vec<ScalarValue>>>()?;
+        scalars.collect()
+    }
+
+    fn bound(&self, scalars: Vec<ScalarValue>) -> SqlResult<LogicalPlan> {
+        if scalars.is_empty() {
+            return Ok(self.plan.clone());
+        }
         bind(&self.plan, ParamValues::from(scalars))
     }
 
@@ -213,7 +225,7 @@ impl PlannedQuery {
     /// # Errors
     /// As PostgreSQL says them.
     pub async fn explain(&self, values: &[Datum], run: RunQuery, analyze: bool) -> SqlResult<Explained> {
-        let plan = self.bound(values)?;
+        let plan = self.bound(self.scalars(values)?)?;
         let (data, options) = (self.data(&run)?, run.options.clone());
         let context = RunContext { data, time_zone: Arc::clone(&self.time_zone), options };
         let server = Arc::clone(&run.server);

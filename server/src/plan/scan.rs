@@ -273,7 +273,7 @@ impl Iterator for PartitionReader {
 }
 
 /// The batch in the plan's schema, which differs in the time zone of instants and in metadata.
-fn to_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+pub(crate) fn to_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
         if column.data_type() == field.data_type() {
             Ok(Arc::clone(column))

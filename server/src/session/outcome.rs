@@ -44,6 +44,7 @@ pub type BatchReceiver = mpsc::Receiver<SqlResult<Option<RecordBatch>>>;
 #[derive(Debug)]
 enum Source {
     Batches { receiver: BatchReceiver, _task: AbortOnDrop },
+    Ready(VecDeque<RecordBatch>),
     Datums(VecDeque<Vec<Datum>>),
     End,
 }
@@ -93,6 +94,11 @@ impl RowSource {
         RowSource { source: Source::Batches { receiver, _task: AbortOnDrop(task) }, next: None }
     }
 
+    /// Batches that are all there.
+    pub fn ready(batches: Vec<RecordBatch>) -> RowSource {
+        RowSource { source: Source::Ready(batches.into()), next: None }
+    }
+
     /// Rows that are all there.
     pub fn datums(rows: impl IntoIterator<Item = Vec<Datum>>) -> RowSource {
         RowSource { source: Source::Datums(rows.into_iter().collect()), next: None }
@@ -112,6 +118,7 @@ impl RowSource {
                 self.source = Source::End;
                 Ok((!rows.is_empty()).then_some(Rows::Datums(rows)))
             }
+            Source::Ready(batches) => Ok(batches.pop_front().map(|batch| Rows::Batch { batch, next: 0 })),
             Source::Batches { receiver, .. } => match receiver.recv().await {
                 Some(Ok(Some(batch))) => Ok(Some(Rows::Batch { batch, next: 0 })),
                 Some(Ok(None)) => {
