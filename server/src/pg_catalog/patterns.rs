@@ -65,6 +65,33 @@ fn matches(text: &[char], pattern: &[char]) -> bool {
     pattern[want..].iter().all(|it| *it == '%')
 }
 
+/// A pattern of LIKE whose escape character is another one, with backslashes.
+pub(crate) fn with_backslashes(pattern: &str, escape: &str) -> SqlResult<String> {
+    let mut characters = escape.chars();
+    let escape = characters.next();
+    if characters.next().is_some() {
+        let hint = "Escape string must be empty or one character.";
+        let error = SqlError::new(sqlstate::INVALID_ESCAPE_SEQUENCE, "invalid escape string");
+        return Err(error.with_hint(hint));
+    }
+    let mut out = String::new();
+    let mut follows_escape = false;
+    for character in pattern.chars() {
+        if Some(character) == escape && !follows_escape {
+            out.push('\\');
+            follows_escape = true;
+            continue;
+        }
+        // A backslash that is no escape stands for itself.
+        if character == '\\' && !follows_escape {
+            out.push('\\');
+        }
+        out.push(character);
+        follows_escape = false;
+    }
+    Ok(out)
+}
+
 /// A regular expression as PostgreSQL's operators use them.
 pub(crate) fn regex(run: &Run<'_>, pattern: &str, insensitive: bool) -> SqlResult<Rc<Regex>> {
     let key = format!("{}{pattern}", if insensitive { 'i' } else { 's' });

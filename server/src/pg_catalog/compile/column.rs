@@ -10,6 +10,7 @@ use crate::pg_catalog::compile::{Compiled, Compiler, Fault, Typed, fold};
 use crate::pg_catalog::plan::{Column, Expr};
 use crate::pg_catalog::types;
 use crate::pgtype::PgType;
+use crate::pgtype::datum::Datum;
 use crate::pgtype::types::element_type_of;
 use crate::sqlstate;
 
@@ -50,6 +51,9 @@ impl Compiler<'_> {
             _ => return Err(Fault::NotOurs),
         };
         if let Some(found) = self.column(Some(relation), name)? {
+            return Ok(found);
+        }
+        if let Some(found) = self.system_column(relation, name) {
             return Ok(found);
         }
         let is_there =
@@ -97,6 +101,17 @@ impl Compiler<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// `tableoid` of a relation of the catalog.
+    fn system_column(&self, relation: &str, name: &str) -> Option<Typed> {
+        if name != "tableoid" {
+            return None;
+        }
+        let mut levels = self.levels.iter().rev().filter(|level| !level.is_hidden);
+        let found = levels.find_map(|level| level.relations.iter().find(|it| it.name == relation))?;
+        let table = found.columns.first().map(|it| it.table).filter(|it| *it != 0)?;
+        Some(Typed::new(Expr::Const(Datum::Oid(table)), PgType::OID))
     }
 
     /// Notes that a relation is needed, and what depends on it.

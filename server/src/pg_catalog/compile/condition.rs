@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{BinaryOperator, Expr as Ast, Query};
+use sqlparser::ast::{BinaryOperator, Expr as Ast, Query, ValueWithSpan};
 
 use crate::error::SqlError;
 use crate::pg_catalog::compile::{Compiled, Compiler, Fault, Typed};
@@ -47,21 +47,38 @@ impl Compiler<'_> {
                 let high = self.compare(Comparison::LessOrEqual, value, high)?;
                 negate(Expr::And(vec![low.expr, high.expr]), *negated)
             }
-            Ast::Like { negated, any: false, expr, pattern, escape_char: None } => {
+            Ast::Like { negated, any: false, expr, pattern, escape_char } => {
                 let operator =
                     if *negated { BinaryOperator::PGNotLikeMatch } else { BinaryOperator::PGLikeMatch };
-                return self.binary(expr, &operator, pattern);
+                return self.like(expr, &operator, pattern, escape_char.as_ref());
             }
-            Ast::ILike { negated, any: false, expr, pattern, escape_char: None } => {
+            Ast::ILike { negated, any: false, expr, pattern, escape_char } => {
                 let operator =
                     if *negated { BinaryOperator::PGNotILikeMatch } else { BinaryOperator::PGILikeMatch };
-                return self.binary(expr, &operator, pattern);
+                return self.like(expr, &operator, pattern, escape_char.as_ref());
             }
             Ast::AnyOp { left, compare_op, right, .. } => self.quantified(left, compare_op, right, false)?,
             Ast::AllOp { left, compare_op, right } => self.quantified(left, compare_op, right, true)?,
             other => return self.spelled_function(other),
         };
         Ok(Typed::new(compiled, PgType::BOOL))
+    }
+
+    /// Another escape character is made the usual one in the pattern.
+    fn like(
+        &mut self,
+        text: &Ast,
+        operator: &BinaryOperator,
+        pattern: &Ast,
+        escape: Option<&ValueWithSpan>,
+    ) -> Compiled<Typed> {
+        let text = self.expr(text)?;
+        let mut pattern = self.expr(pattern)?;
+        if let Some(escape) = escape {
+            let escape = self.expr(&Ast::Value(escape.clone()))?;
+            pattern = self.scalar_call("like_escape", vec![pattern, escape])?;
+        }
+        self.operate(operator, text, pattern)
     }
 
     fn in_list(&mut self, left: &Ast, list: &[Ast]) -> Compiled<Expr> {

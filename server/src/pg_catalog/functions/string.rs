@@ -70,6 +70,11 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
         }
         texted(written(run, &values[1..])?.join(text(values, 0)))
     }),
+    ("like_escape(text,text) text", |_, values| {
+        texted(patterns::with_backslashes(text(values, 0), text(values, 1))?)
+    }),
+    ("*format(text,variadic any) text", |run, values| format_text(run, values)),
+    ("format(text) text", |run, values| format_text(run, values)),
     ("quote_ident(text) text", |_, values| texted(quote_ident(text(values, 0)))),
     ("quote_literal(text) text", |_, values| texted(quote_literal(text(values, 0)))),
     ("*quote_nullable(text) text", |_, values| match &values[0] {
@@ -195,4 +200,50 @@ fn regexp_replace(run: &Run<'_>, values: &[Datum], flags: &str) -> SqlResult<Dat
     let whole = text(values, 0);
     let limit = usize::from(!flags.contains('g'));
     texted(pattern.replacen(whole, limit, expand).into_owned())
+}
+
+/// `format`: `%s`, `%I` and `%L`, with or without the number of their argument.
+fn format_text(run: &Run<'_>, values: &[Datum]) -> SqlResult<Datum> {
+    if values[0].is_null() {
+        return Ok(Datum::Null);
+    }
+    let invalid = |message: &str| SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message);
+    let mut out = String::new();
+    let mut next = 1;
+    let mut rest = text(values, 0);
+    while let Some((before, after)) = rest.split_once('%') {
+        out.push_str(before);
+        let digits = after.len() - after.trim_start_matches(|it: char| it.is_ascii_digit()).len();
+        let (number, after) = after.split_at(digits);
+        let after = if number.is_empty() {
+            after
+        } else {
+            next = number.parse().map_err(|_| invalid("number is out of range"))?;
+            after.strip_prefix('$').ok_or_else(|| SqlError::unsupported("a width in format()"))?
+        };
+        let mut characters = after.chars();
+        let kind = characters.next().ok_or_else(|| invalid("unterminated format() type specifier"))?;
+        rest = characters.as_str();
+        if kind == '%' {
+            out.push('%');
+            continue;
+        }
+        let value = values.get(next).filter(|_| next > 0);
+        let (pg_type, value) = any(value.ok_or_else(|| invalid("too few arguments for format()"))?)?;
+        next += 1;
+        let written = (!value.is_null()).then(|| to_text(value, pg_type, &run.context.format));
+        match (kind, written) {
+            ('s', written) => out.push_str(&written.unwrap_or_default()),
+            ('I', Some(written)) => out.push_str(&quote_ident(&written)),
+            ('I', None) => return Err(invalid("null values cannot be formatted as an SQL identifier")),
+            ('L', Some(written)) => out.push_str(&quote_literal(&written)),
+            ('L', None) => out.push_str("NULL"),
+            (other, _) => {
+                let message = format!("unrecognized format() type specifier \"{other}\"");
+                return Err(invalid(&message));
+            }
+        }
+    }
+    out.push_str(rest);
+    texted(out)
 }

@@ -61,6 +61,15 @@ fn casts_and_texts() {
 }
 
 #[test]
+fn escapes_and_formats() {
+    check(&[
+        ("select 'a_c' like 'a/_c' escape '/', 'abc' like 'a/_c' escape '/'", "t|f"),
+        ("select format('%s %I %L %2$s %%', 1, 'A b', null)", "1 \"A b\" NULL A b %"),
+        ("select 'a' || '%' like 'a%', 'ab' not like 'a' || '%'", "t|f"),
+    ]);
+}
+
+#[test]
 fn arrays() {
     check(&[
         ("select array[1,2,3], array['a','b'], '{1,2}'::int[]", "{1,2,3}|{a,b}|{1,2}"),

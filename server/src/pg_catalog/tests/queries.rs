@@ -6,7 +6,7 @@ use super::*;
 fn joins_groups_and_subqueries() {
     check(&[
         ("select relname from pg_class where oid = 1259", "pg_class"),
-        ("select n.nspname from pg_namespace n order by 1", "information_schema\npg_catalog"),
+        ("select n.nspname from pg_namespace n order by 1", "information_schema\npg_catalog\npublic\ntidemark"),
         (
             "select c.relname, a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
              where c.relname = 'pg_namespace' and a.attnum > 0 order by a.attnum desc limit 2",
@@ -75,4 +75,34 @@ fn every_relation_can_be_read() {
         let rows = query.run(&[], &context).unwrap_or_else(|error| panic!("{text}: {error:?}")).rows;
         assert!(rows.iter().all(|row| row.len() == relation.columns.len()), "{text}");
     }
+}
+
+#[test]
+fn collections_are_shown_as_tables() {
+    check(&[
+        (
+            "select a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull from pg_attribute a
+             where a.attrelid = 'm'::regclass and a.attnum > 0 order by a.attnum",
+            "ts|timestamp with time zone|t\nhost|text|f\nn|numeric(10,2)|f",
+        ),
+        (
+            "select table_schema, table_name, table_type from information_schema.tables where table_name = 'm'",
+            "public|m|BASE TABLE",
+        ),
+        (
+            "select column_name, is_nullable, data_type, numeric_precision, numeric_scale, datetime_precision
+             from information_schema.columns where table_name = 'm' order by ordinal_position",
+            "ts|NO|timestamp with time zone|||6\nhost|YES|text|||\nn|YES|numeric|10|2|",
+        ),
+        ("select 'public.m'::regclass, 'm'::regclass::oid, to_regclass('other.m')", "m|16384|"),
+        ("select tableowner from pg_tables where tablename = 'm'", "tidemark"),
+        ("select count(*) from m", "not ours"),
+        ("select 1 from pg_class, m", "not ours"),
+        (
+            "select a.attname from pg_class c join pg_attribute a on c.oid = a.attrelid
+             join (select 16384 as oid, 1 as attnum union all select 16384, 2 union all select 16384, 3) vals
+             on c.oid = vals.oid and a.attnum = vals.attnum order by 1",
+            "host\nn\nts",
+        ),
+    ]);
 }
