@@ -1,5 +1,17 @@
-//! The catalog as PostgreSQL shows it.
+//! The catalog as PostgreSQL shows it, and the interpreter that answers queries over it.
+//!
+//! ```text
+//!   Query ──compile──▶ QueryPlan ──run──▶ rows, effects
+//!                          ▲                  ▲
+//!       names, types, functions         relations: made, fixed, views
+//! ```
+//!
+//! 1. [`CatalogQuery::analyze`] compiles a statement once: names are looked up, types are settled, and
+//!    casts are put where they are needed. A statement that reads a collection is somebody else's.
+//! 2. [`CatalogQuery::run`] walks the plan row by row. It reads one view of the catalog and changes
+//!    nothing; what a function does to the session is handed back as an [`Effect`].
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::Query;
@@ -10,9 +22,37 @@ use crate::error::{SqlError, SqlResult};
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::settings::FormatSettings;
-use crate::session::field::Fields;
+use crate::session::field::{Field, Fields};
 use crate::session::registry::Registry;
 use crate::session::settings::SessionSettings;
+use crate::sql::names::relation_name;
+
+use self::compile::{Compiler, Fault};
+use self::plan::QueryPlan;
+use self::run::Run;
+
+mod aggregate;
+mod arrays;
+mod compile;
+mod convert;
+mod eval;
+mod functions;
+mod group;
+mod key;
+mod names;
+mod operators;
+mod patterns;
+mod plan;
+mod relations;
+mod run;
+mod sort;
+mod types;
+mod walk;
+
+pub use self::run::Effect;
+
+#[cfg(test)]
+mod tests;
 
 /// What a query over the catalog knows.
 #[derive(Clone, Debug)]
@@ -44,40 +84,102 @@ pub enum NotAnswered {
     NotOurs,
 }
 
-/// A query over the catalog.
-#[derive(Clone, Copy, Debug)]
-pub enum CatalogQuery {}
+/// A query over the catalog, or over nothing.
+#[derive(Clone, Debug)]
+pub struct CatalogQuery {
+    plan: Arc<QueryPlan>,
+    fields: Fields,
+    parameters: Vec<PgType>,
+    is_small: bool,
+}
+
+/// What a query over the catalog gives.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its rows.
+    pub rows: Vec<Vec<Datum>>,
+    /// What it asks the session to do.
+    pub effects: Vec<Effect>,
+}
 
 impl CatalogQuery {
     /// Compiles a query, if it reads nothing but the catalog.
+    ///
+    /// # Errors
+    /// The query is wrong, or somebody else's.
     pub fn analyze(
-        _query: &Query,
-        _declared: &[Option<PgType>],
-        _context: &CatalogContext,
+        query: &Query,
+        declared: &[Option<PgType>],
+        context: &CatalogContext,
     ) -> Result<CatalogQuery, NotAnswered> {
-        Err(NotAnswered::NotOurs)
+        if reads_collections(query, context) {
+            return Err(NotAnswered::NotOurs);
+        }
+        let mut compiler = Compiler::new(context, declared);
+        let plan = compiler.statement(query);
+        let reads_catalog = compiler.reads_catalog;
+        let plan = plan.map_err(|fault| match fault {
+            Fault::Wrong(error) => NotAnswered::Error(error),
+            Fault::Unknown(error) if reads_catalog => NotAnswered::Error(error),
+            Fault::NotOurs if reads_catalog => {
+                NotAnswered::Error(SqlError::unsupported("this form of a query over the catalog"))
+            }
+            Fault::Unknown(_) | Fault::NotOurs => NotAnswered::NotOurs,
+        })?;
+        let field = |column: &plan::Column| Field {
+            name: column.name.clone(),
+            pg_type: column.pg_type.clone(),
+            typmod: column.typmod,
+            table: column.table,
+            column: column.number,
+        };
+        let parameters = compiler.parameters.iter();
+        let parameters = parameters.map(|it| it.clone().unwrap_or(PgType::TEXT)).collect();
+        Ok(CatalogQuery {
+            fields: plan.columns.iter().map(field).collect(),
+            parameters,
+            is_small: !reads_catalog && !compiler.is_heavy,
+            plan: Arc::new(plan),
+        })
     }
 
     /// The columns of its answer.
     pub fn fields(&self) -> &Fields {
-        match *self {}
+        &self.fields
     }
 
     /// The types of its parameters.
     pub fn parameters(&self) -> &[PgType] {
-        match *self {}
+        &self.parameters
     }
 
     /// Whether it is done in microseconds, so that it may run where it stands.
     pub fn is_small(&self) -> bool {
-        match *self {}
+        self.is_small
     }
 
     /// Its rows.
     ///
     /// # Errors
     /// What an expression of it raises.
-    pub fn run(&self, _parameters: &[Datum], _context: &CatalogContext) -> SqlResult<Vec<Vec<Datum>>> {
-        match *self {}
+    pub fn run(&self, parameters: &[Datum], context: &CatalogContext) -> SqlResult<Answer> {
+        let run = Run::new(context, parameters);
+        let rows = run.rows(&self.plan, None)?.iter().map(|row| row.to_vec()).collect();
+        Ok(Answer { rows, effects: run.into_effects() })
     }
+}
+
+/// Whether a name in the query is that of a collection. A query in WITH may hide one; then DataFusion
+/// has the query, which answers it as well.
+fn reads_collections(query: &Query, context: &CatalogContext) -> bool {
+    let visited = sqlparser::ast::visit_relations(query, |name| {
+        let found = relation_name(name)
+            .ok()
+            .and_then(|(namespace, relation)| names::relation(context, namespace.as_deref(), &relation));
+        match found {
+            Some(names::Found::Collection(_)) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    visited.is_break()
 }

@@ -308,7 +308,7 @@ pub fn write_binary(out: &mut BytesMut, datum: &Datum, pg_type: &PgType) -> SqlR
         Datum::Float4(value) => out.put_f32(*value),
         Datum::Float8(value) => out.put_f64(*value),
         Datum::Numeric(value) => wire::write(out, value),
-        Datum::Oid(value) => out.put_u32(*value),
+        Datum::Oid(value) | Datum::Reg(value, _) => out.put_u32(*value),
         Datum::Text(value) | Datum::Json(value) | Datum::Jsonb(value) => {
             if family(pg_type) == Family::Jsonb {
                 out.put_u8(JSONB_VERSION);

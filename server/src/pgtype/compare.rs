@@ -94,7 +94,7 @@ impl<'a> Number<'a> {
             Datum::Int2(value) => Number::Integer(i64::from(*value)),
             Datum::Int4(value) => Number::Integer(i64::from(*value)),
             Datum::Int8(value) => Number::Integer(*value),
-            Datum::Oid(value) => Number::Integer(i64::from(*value)),
+            Datum::Oid(value) | Datum::Reg(value, _) => Number::Integer(i64::from(*value)),
             Datum::Float4(value) => Number::Float(f64::from(*value)),
             Datum::Float8(value) => Number::Float(*value),
             Datum::Numeric(value) => Number::Numeric(value),

@@ -1,5 +1,7 @@
 //! One value of any type.
 
+use std::sync::Arc;
+
 use super::PgType;
 use super::interval::Interval;
 use super::numeric::Numeric;
@@ -32,6 +34,8 @@ pub enum Datum {
     Char(u8),
     /// `oid`, `xid`, `cid` and the `reg` types
     Oid(u32),
+    /// a `reg` type whose name was looked up: it is written by its name, and is its oid elsewhere
+    Reg(u32, Arc<str>),
     /// `date`, days since 1970-01-01
     Date(i32),
     /// `time`, microseconds since midnight

@@ -31,6 +31,7 @@ pub fn write_text(out: &mut BytesMut, datum: &Datum, pg_type: &PgType, settings:
         Datum::Numeric(value) => value.write(out),
         Datum::Oid(0) if family(pg_type) == Family::Reg => out.put_u8(b'-'),
         Datum::Oid(value) => integer::write(out, *value),
+        Datum::Reg(_, name) => out.extend_from_slice(name.as_bytes()),
         Datum::Text(value) | Datum::Json(value) | Datum::Jsonb(value) => {
             out.extend_from_slice(value.as_bytes());
         }
@@ -97,7 +98,7 @@ pub fn parse_text(text: &str, pg_type: &PgType, typmod: i32, settings: &FormatSe
         Family::Float8 => Datum::Float8(float::parse_f64(text)?),
         Family::Numeric => Datum::Numeric(Numeric::parse(text, typmod)?),
         Family::Oid => Datum::Oid(integer::parse_oid(text)?),
-        Family::Reg => Datum::Oid(parse_reg(text, pg_type)?),
+        Family::Reg => parse_reg(text)?,
         Family::Text => Datum::Text(text.to_owned()),
         Family::Varchar => Datum::Text(limit_varchar(text, typmod)?.to_owned()),
         Family::Bpchar => Datum::Text(pad_bpchar(text, typmod)?),
@@ -145,15 +146,15 @@ pub fn parse_char(text: &str) -> u8 {
     }
 }
 
-/// A number or `-`; names are looked up by those who know the catalog.
-fn parse_reg(text: &str, pg_type: &PgType) -> SqlResult<u32> {
+/// A number or `-`; a name stays as it is until someone looks it up who knows the catalog.
+fn parse_reg(text: &str) -> SqlResult<Datum> {
     let trimmed = text.trim_matches(boolean::is_space);
     match trimmed {
-        "-" => Ok(0),
+        "-" => Ok(Datum::Oid(0)),
         digits if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            integer::parse_oid(digits)
+            Ok(Datum::Oid(integer::parse_oid(digits)?))
         }
-        _ => Err(SqlError::unsupported(format!("looking up \"{text}\" as {} here", pg_type.name()))),
+        name => Ok(Datum::Text(name.to_owned())),
     }
 }
 

@@ -12,7 +12,7 @@ use tidemark_catalog::ids::CollectionId;
 use tidemark_engine::engine::Durability;
 
 use crate::error::{SqlError, SqlResult};
-use crate::pg_catalog::{CatalogContext, CatalogQuery, NotAnswered};
+use crate::pg_catalog::{CatalogContext, CatalogQuery, Effect, NotAnswered};
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::settings::FormatSettings;
@@ -23,6 +23,7 @@ use crate::session::control::StatementControl;
 use crate::session::field::{Field, Fields};
 use crate::session::outcome::{Outcome, RowSource};
 use crate::session::prepared::{Body, PlannedUnder, Prepared};
+use crate::session::settings::Scope;
 use crate::session::transaction::Status;
 use crate::sql::classify::{Kind, classify};
 use crate::sql::copy::{self, Copy, CopyIn, CopyOut, CopySink};
@@ -284,7 +285,7 @@ impl Session {
             }
             Body::Catalog(query) => {
                 let context = self.catalog_context();
-                let rows = if query.is_small() {
+                let answer = if query.is_small() {
                     query.run(values, &context)?
                 } else {
                     let (query, values) = (query.clone(), values.to_vec());
@@ -293,9 +294,25 @@ impl Session {
                     let ran = control.run(ran).await?;
                     ran.map_err(|error| SqlError::internal(format!("the query ended by a panic: {error}")))??
                 };
-                Ok(RowSource::datums(rows))
+                for effect in answer.effects {
+                    self.take_effect(effect)?;
+                }
+                Ok(RowSource::datums(answer.rows))
             }
             other => Err(SqlError::internal(format!("not a query: {other:?}"))),
+        }
+    }
+
+    /// Does what a function of the interpreter asked for.
+    fn take_effect(&mut self, effect: Effect) -> SqlResult<()> {
+        match effect {
+            Effect::SetParameter { name, value, scope } => {
+                // Outside of a block a transaction's own value ends with the statement.
+                if scope == Scope::Session || self.transaction.is_in_block() {
+                    self.settings.set(&name, &value, scope)?;
+                }
+                Ok(())
+            }
         }
     }
 

@@ -303,10 +303,14 @@ impl Definition {
                 Some(zone) => Ok(zone.to_string()),
                 None => Err(self.invalid(text)),
             },
-            Kind::ClientEncoding => match text.to_ascii_lowercase().replace(['-', '_'], "").as_str() {
-                "utf8" | "unicode" => Ok("UTF8".to_owned()),
-                _ => Err(self.invalid(text)),
-            },
+            Kind::ClientEncoding => {
+                // PostgreSQL looks only at letters and digits, and some drivers send quotes.
+                let letters = text.chars().filter(char::is_ascii_alphanumeric);
+                match letters.collect::<String>().to_ascii_lowercase().as_str() {
+                    "utf8" | "unicode" => Ok("UTF8".to_owned()),
+                    _ => Err(self.invalid(text)),
+                }
+            }
             Kind::DateStyle => parse_date_style(text).ok_or_else(|| self.invalid(text)),
         }
     }
@@ -422,6 +426,7 @@ mod tests {
             ("statement_timeout", "120000", "2min"),
             ("statement_timeout", "1500", "1500ms"),
             ("client_encoding", "utf-8", "UTF8"),
+            ("client_encoding", "'utf-8'", "UTF8"),
             ("DateStyle", "iso, dmy", "ISO, DMY"),
             ("synchronous_commit", "true", "on"),
             ("row_security", "of", "off"),

@@ -90,6 +90,13 @@ impl Registry {
         }
     }
 
+    /// Cancels what a session does; whether there is such a session.
+    pub fn cancel_process(&self, process: i32) -> bool {
+        let sessions = self.lock();
+        let found = sessions.get(&process);
+        found.inspect(|entry| entry.interrupt.cancel()).is_some()
+    }
+
     /// Cancels what every session does.
     pub fn cancel_all(&self) {
         self.lock().values().for_each(|entry| entry.interrupt.cancel());
@@ -105,6 +112,13 @@ impl Registry {
             }
             ended.await;
         }
+    }
+
+    /// The numbers of the sessions, in order.
+    pub fn processes(&self) -> Vec<i32> {
+        let mut processes: Vec<i32> = self.lock().keys().copied().collect();
+        processes.sort_unstable();
+        processes
     }
 
     /// How many sessions there are.

@@ -84,6 +84,11 @@ impl SessionSettings {
         set.map_or(definition.default, String::as_str)
     }
 
+    /// The value in force as it is kept: without the unit that SHOW adds.
+    pub fn stored(&self, definition: &Definition) -> &str {
+        self.raw(definition)
+    }
+
     fn value(&self, name: &str) -> &str {
         let definition = parameters::find(name).expect("the name is one of ours");
         self.raw(definition)
