@@ -7,6 +7,7 @@
 mod damage;
 mod disk_full;
 mod journal;
+mod memory;
 mod torture;
 mod writers;
 
