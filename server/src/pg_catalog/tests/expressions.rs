@@ -65,6 +65,14 @@ fn escapes_and_formats() {
     check(&[
         ("select 'a_c' like 'a/_c' escape '/', 'abc' like 'a/_c' escape '/'", "t|f"),
         ("select format('%s %I %L %2$s %%', 1, 'A b', null)", "1 \"A b\" NULL A b %"),
+        (
+            "select row_to_json(t) from (select 1 as a, 'x' as b, null as c) t",
+            "{\"a\":1,\"b\":\"x\",\"c\":null}",
+        ),
+        (
+            "select json_build_object('a', 1, 'b', true), json_agg(x) from generate_series(1, 2) x",
+            "{\"a\" : 1, \"b\" : true}|[1, 2]",
+        ),
         ("select 'a' || '%' like 'a%', 'ab' not like 'a' || '%'", "t|f"),
     ]);
 }
