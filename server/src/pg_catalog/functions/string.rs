@@ -162,7 +162,7 @@ fn split_part(_: &Run<'_>, values: &[Datum]) -> SqlResult<Datum> {
 fn quote_literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') {
-        return format!(" E'{}'", quoted.replace('\\', "\\\\"));
+        return format!("E'{}'", quoted.replace('\\', "\\\\"));
     }
     format!("'{quoted}'")
 }
