@@ -8,6 +8,7 @@
 //! | [`execute`] | carrying statements out |
 //! | [`outcome`], [`field`] | what a statement gives back |
 //! | [`control`], [`registry`] | cancelling, timeouts, how many sessions there are |
+//! | [`activity`] | what others see of a session |
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::session::registry::Registered;
 use crate::session::settings::SessionSettings;
 use crate::session::transaction::Transaction;
 
+pub mod activity;
 pub mod control;
 pub mod execute;
 pub mod field;
@@ -66,6 +68,12 @@ impl Session {
         settings: SessionSettings,
         registered: Registered,
     ) -> Session {
+        let started_us = server.clock.wall_us();
+        registered.page().write(|activity| {
+            activity.role = Some((role.id, role.name.clone()));
+            activity.started_us = started_us;
+            activity.changed_us = started_us;
+        });
         Session {
             server,
             role,

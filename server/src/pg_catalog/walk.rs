@@ -200,7 +200,8 @@ impl<'r, 'a> Walk<'r, 'a> {
     }
 }
 
-fn relations_of(from: &From) -> Vec<usize> {
+/// The relations of a part of FROM.
+pub(crate) fn relations_of(from: &From) -> Vec<usize> {
     match from {
         From::Nothing => Vec::new(),
         From::Relation(leaf) => vec![leaf.relation],

@@ -19,6 +19,7 @@ use crate::pgtype::settings::FormatSettings;
 use crate::plan::options::StatementOptions;
 use crate::plan::query::{PlannedQuery, QueryContext, RunQuery, plan};
 use crate::session::Session;
+use crate::session::activity::Doing;
 use crate::session::control::StatementControl;
 use crate::session::field::{Field, Fields};
 use crate::session::outcome::{Outcome, RowSource};
@@ -214,6 +215,7 @@ impl Session {
         values: &[Datum],
         control: &StatementControl,
     ) -> SqlResult<Outcome> {
+        self.note_start(&prepared.text);
         if let Body::Other(kind) = &prepared.body {
             if self.transaction.status() == Status::Failed && !kind.ends_transaction() {
                 return Err(in_failed_transaction());
@@ -270,6 +272,41 @@ impl Session {
             }
             Body::Other(_) => unreachable!("handled above"),
         }
+    }
+
+    /// Tells others what is being carried out.
+    fn note_start(&mut self, text: &Arc<str>) {
+        let clock = Arc::clone(&self.server.clock);
+        let now_us = clock.wall_us();
+        let transaction_us = self.transaction.started_us(|| now_us);
+        self.registered.page().write(|activity| {
+            activity.transaction_us = Some(transaction_us);
+            activity.statement_us = Some(now_us);
+            activity.changed_us = now_us;
+            activity.doing = Doing::Active;
+            activity.text = Arc::clone(text);
+        });
+    }
+
+    /// Tells others that the session waits for its client.
+    pub fn note_end(&mut self) {
+        let now_us = self.server.clock.wall_us();
+        let doing = match self.transaction.status() {
+            Status::Idle => Doing::Idle,
+            Status::InBlock => Doing::IdleInTransaction,
+            Status::Failed => Doing::IdleInFailedTransaction,
+        };
+        let application_name = self.settings.application_name();
+        self.registered.page().write(|activity| {
+            if doing == Doing::Idle {
+                activity.transaction_us = None;
+            }
+            if activity.application_name != application_name {
+                application_name.clone_into(&mut activity.application_name);
+            }
+            activity.changed_us = now_us;
+            activity.doing = doing;
+        });
     }
 
     async fn run(

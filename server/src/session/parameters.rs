@@ -103,16 +103,16 @@ pub static ALL: &[Definition] = &[
     ),
     reported("DateStyle", Kind::DateStyle, "ISO, MDY", "Sets the display format for date and time values."),
     parameter(
-        "default_tablespace",
-        Kind::Text,
-        "",
-        "Sets the default tablespace to create tables and indexes in.",
-    ),
-    parameter(
         "default_table_access_method",
         Kind::Text,
         "heap",
         "Sets the default table access method for new tables.",
+    ),
+    parameter(
+        "default_tablespace",
+        Kind::Text,
+        "",
+        "Sets the default tablespace to create tables and indexes in.",
     ),
     parameter(
         "default_text_search_config",

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{SqlError, SqlResult};
 use crate::security::same_bytes;
+use crate::session::activity::{Activity, Page};
 use crate::session::control::Interrupt;
 use crate::sqlstate;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// Connections that only superusers may take.
 const CONNECTIONS_RESERVED: usize = 3;
@@ -30,6 +32,9 @@ pub struct Registry {
 struct Entry {
     key: CancelKey,
     interrupt: Arc<Interrupt>,
+    page: Arc<Page>,
+    /// Cancelled when somebody ends the session.
+    ending: CancellationToken,
 }
 
 /// A place among the sessions; given back when dropped.
@@ -39,6 +44,8 @@ pub struct Registered {
     process: i32,
     key: CancelKey,
     interrupt: Arc<Interrupt>,
+    page: Arc<Page>,
+    ending: CancellationToken,
 }
 
 impl Registry {
@@ -77,8 +84,11 @@ impl Registry {
             }
         };
         let interrupt = Arc::new(Interrupt::default());
-        sessions.insert(process, Entry { key, interrupt: Arc::clone(&interrupt) });
-        Ok(Registered { registry: Arc::clone(self), process, key, interrupt })
+        let (page, ending) = (Arc::<Page>::default(), CancellationToken::new());
+        let entry =
+            Entry { key, interrupt: Arc::clone(&interrupt), page: Arc::clone(&page), ending: ending.clone() };
+        sessions.insert(process, entry);
+        Ok(Registered { registry: Arc::clone(self), process, key, interrupt, page, ending })
     }
 
     /// Cancels what a session does, if the key is its own. Nothing tells whether it was.
@@ -95,6 +105,23 @@ impl Registry {
         let sessions = self.lock();
         let found = sessions.get(&process);
         found.inspect(|entry| entry.interrupt.cancel()).is_some()
+    }
+
+    /// Ends a session, and what it does; whether there is such a session.
+    pub fn end_process(&self, process: i32) -> bool {
+        let sessions = self.lock();
+        let found = sessions.get(&process);
+        found
+            .inspect(|entry| {
+                entry.ending.cancel();
+                entry.interrupt.cancel();
+            })
+            .is_some()
+    }
+
+    /// What a session does.
+    pub fn activity_of(&self, process: i32) -> Option<Activity> {
+        self.lock().get(&process).map(|entry| entry.page.read())
     }
 
     /// Cancels what every session does.
@@ -114,11 +141,13 @@ impl Registry {
         }
     }
 
-    /// The numbers of the sessions, in order.
-    pub fn processes(&self) -> Vec<i32> {
-        let mut processes: Vec<i32> = self.lock().keys().copied().collect();
-        processes.sort_unstable();
-        processes
+    /// What all sessions do, by their numbers.
+    pub fn activities(&self) -> Vec<(i32, Activity)> {
+        let sessions = self.lock();
+        let mut activities: Vec<_> =
+            sessions.iter().map(|(process, entry)| (*process, entry.page.read())).collect();
+        activities.sort_unstable_by_key(|(process, _)| *process);
+        activities
     }
 
     /// How many sessions there are.
@@ -145,6 +174,16 @@ impl Registered {
     /// The secret for cancelling.
     pub fn key(&self) -> CancelKey {
         self.key
+    }
+
+    /// Where the session tells what it does.
+    pub fn page(&self) -> &Page {
+        &self.page
+    }
+
+    /// Completes when somebody ends the session.
+    pub fn ending(&self) -> CancellationToken {
+        self.ending.clone()
     }
 
     /// What is signalled when somebody cancels.
@@ -186,6 +225,20 @@ mod tests {
         assert!(!statement.is_cancelled());
         registry.cancel(session.process(), &[1, 2, 3, 4]);
         assert!(statement.is_cancelled());
+    }
+
+    #[test]
+    fn a_session_is_seen_and_ended_by_its_number() {
+        let registry = Registry::new(5);
+        let session = registry.register(true, [0; 4]).unwrap();
+        session.page().write(|activity| activity.application_name = "psql".to_owned());
+        let activities = registry.activities();
+        assert_eq!(activities[0].0, session.process());
+        assert_eq!(activities[0].1.application_name, "psql");
+        assert!(!registry.end_process(session.process() + 1));
+        assert!(!session.ending().is_cancelled());
+        assert!(registry.end_process(session.process()));
+        assert!(session.ending().is_cancelled());
     }
 
     #[test]

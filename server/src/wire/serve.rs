@@ -52,12 +52,17 @@ impl Client {
     async fn run(&mut self) -> Result<(), Broken> {
         self.ready().await?;
         let mut draining = self.server.draining();
+        let ending = self.session.registered.ending();
         loop {
             let timeout = self.idle_timeout();
             let (tag, body) = tokio::select! {
                 biased;
                 read = self.connection.read_message(MESSAGE_BYTES_MAX) => read?,
                 _ = draining.wait_for(|draining| *draining) => {
+                    let message = "terminating connection due to administrator command";
+                    return Err(Broken::Told(SqlError::new(sqlstate::ADMIN_SHUTDOWN, message)));
+                }
+                () = ending.cancelled() => {
                     let message = "terminating connection due to administrator command";
                     return Err(Broken::Told(SqlError::new(sqlstate::ADMIN_SHUTDOWN, message)));
                 }
@@ -256,6 +261,7 @@ impl Client {
             Status::InBlock => TransactionStatus::Transaction,
             Status::Failed => TransactionStatus::Error,
         };
+        self.session.note_end();
         self.connection.send(&ReadyForQuery::new(status))
     }
 }

@@ -13,6 +13,7 @@ use crate::pg_catalog::functions::{self, Callable, Function, Implementation, Slo
 use crate::pg_catalog::plan::{AggregateCall, Column, Expr, OrderedExpr, SetCall, Window, WindowFunction};
 use crate::pg_catalog::types::array_of;
 use crate::pgtype::PgType;
+use crate::pgtype::datum::{ArrayDatum, Datum};
 use crate::pgtype::types::{Family, NO_TYPMOD, element_type_of, family, format_type};
 use crate::sqlstate;
 
@@ -141,6 +142,8 @@ impl Compiler<'_> {
         {
             return Ok(Called::Scalar(self.coerce(value.clone(), &to, NO_TYPMOD, true)?));
         }
+        let values =
+            if name.contains("json") { values.into_iter().map(named_record).collect() } else { values };
         let types: Vec<PgType> = values.iter().map(|it| it.pg_type.clone()).collect();
         let function = select(name, &types).ok_or_else(|| undefined(name, &types))?;
         let element = element_of(function, &types)?;
@@ -241,7 +244,8 @@ impl Compiler<'_> {
         let mut values = Vec::new();
         for expr in &arguments.exprs {
             let value = self.expr(expr)?;
-            values.push(self.known(value)?);
+            let value = self.known(value)?;
+            values.push(if name.contains("json") { named_record(value) } else { value });
         }
         let filter = match filter {
             None => None,
@@ -318,6 +322,14 @@ impl Compiler<'_> {
         level.windows.push(Window { function, partition, order });
         Ok(Typed::new(Expr::Window(level.windows.len() - 1), result))
     }
+}
+
+/// A record whose fields have names, as a JSON object.
+fn named_record(value: Typed) -> Typed {
+    let (Some(shape), PgType::RECORD) = (&value.shape, value.pg_type.clone()) else { return value };
+    let names = shape.iter().map(|(name, _)| Datum::Text(name.clone())).collect();
+    let names = Expr::Const(Datum::Array(ArrayDatum::list(PgType::TEXT, names)));
+    Typed::new(Expr::Call(Callable(&functions::json::RECORD), vec![names, value.expr]), PgType::JSON)
 }
 
 /// The name of a function; `pg_catalog.f` is `f`.

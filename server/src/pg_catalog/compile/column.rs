@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{AccessExpr, Expr as Ast, Ident, TrimWhereField};
+use sqlparser::ast::{AccessExpr, Expr as Ast, Ident, SelectItem, SetExpr, TrimWhereField};
 
 use crate::error::SqlError;
-use crate::pg_catalog::compile::condition::strip;
 use crate::pg_catalog::compile::{Compiled, Compiler, Fault, Typed, fold};
 use crate::pg_catalog::plan::{Column, Expr};
 use crate::pg_catalog::types;
@@ -153,58 +152,63 @@ fn column_value(depth: usize, relation: usize, column: usize, it: &Column) -> Ty
 
 /// The name that PostgreSQL gives to a column without one; `None` for `?column?`.
 pub(super) fn column_name(expr: &Ast) -> Option<String> {
-    match expr {
-        Ast::Identifier(ident) => Some(fold(ident)),
-        Ast::CompoundIdentifier(parts) => parts.last().map(fold),
-        Ast::Nested(inner) | Ast::Collate { expr: inner, .. } => column_name(inner),
-        Ast::Function(function) => function.name.0.last().and_then(|it| it.as_ident()).map(fold),
-        Ast::Cast { expr, data_type, .. } => {
-            // A name that is only a guess gives way to the type's.
-            let strong =
-                column_name(expr).filter(|_| !matches!(strip(expr), Ast::Case { else_result: None, .. }));
-            strong.or_else(|| {
-                types::resolve(data_type)
-                    .ok()
-                    .map(|(it, _)| element_type_of(&it).unwrap_or(it).name().to_owned())
-            })
-        }
-        Ast::TypedString(typed) => types::resolve(&typed.data_type).ok().map(|(it, _)| it.name().to_owned()),
-        Ast::Interval(_) => Some("interval".to_owned()),
+    Some(match expr {
+        Ast::Cast { expr, data_type, .. } => match column_name(expr) {
+            // A type's name gives way only to what is more than a guess.
+            Some(name) if !is_guess(expr) => name,
+            other => types::resolve(data_type)
+                .ok()
+                .map(|(it, _)| element_type_of(&it).unwrap_or(it).name().to_owned())
+                .or(other)?,
+        },
+        Ast::Identifier(ident) => fold(ident),
+        Ast::CompoundIdentifier(parts) => fold(parts.last()?),
+        Ast::Nested(inner) | Ast::Collate { expr: inner, .. } => column_name(inner)?,
+        Ast::Function(function) => fold(function.name.0.last()?.as_ident()?),
+        Ast::TypedString(typed) => types::resolve(&typed.data_type).ok()?.0.name().to_owned(),
+        Ast::Interval(_) => "interval".to_owned(),
         Ast::Case { else_result, .. } => {
-            let inner = else_result.as_deref().and_then(|it| match strip(it) {
-                Ast::Identifier(_) | Ast::CompoundIdentifier(_) | Ast::Function(_) => column_name(it),
-                _ => None,
-            });
-            Some(inner.unwrap_or("case".to_owned()))
+            let inner = else_result.as_deref().filter(|it| !is_guess(it)).and_then(column_name);
+            inner.unwrap_or_else(|| "case".to_owned())
         }
-        Ast::Exists { .. } => Some("exists".to_owned()),
-        Ast::Array(_) => Some("array".to_owned()),
-        Ast::Tuple(_) => Some("row".to_owned()),
+        Ast::Exists { .. } => "exists".to_owned(),
+        Ast::Array(_) => "array".to_owned(),
+        Ast::Tuple(_) => "row".to_owned(),
         Ast::Subquery(query) => match query.body.as_ref() {
-            sqlparser::ast::SetExpr::Select(select) => match select.projection.first()? {
-                sqlparser::ast::SelectItem::UnnamedExpr(expr) => column_name(expr),
-                sqlparser::ast::SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
-                _ => None,
+            SetExpr::Select(select) => match select.projection.first()? {
+                SelectItem::UnnamedExpr(expr) => column_name(expr)?,
+                SelectItem::ExprWithAlias { alias, .. } => fold(alias),
+                _ => return None,
             },
-            _ => None,
+            _ => return None,
         },
         Ast::CompoundFieldAccess { root, access_chain } => {
             let named = access_chain.iter().rev().find_map(|access| match access {
                 AccessExpr::Dot(Ast::Identifier(ident)) => Some(fold(ident)),
                 _ => None,
             });
-            named.or_else(|| column_name(root))
+            named.or_else(|| column_name(root))?
         }
-        Ast::Position { .. } => Some("position".to_owned()),
-        Ast::Substring { .. } => Some("substring".to_owned()),
-        Ast::Trim { trim_where, .. } => Some(
-            match trim_where {
-                Some(TrimWhereField::Leading) => "ltrim",
-                Some(TrimWhereField::Trailing) => "rtrim",
-                _ => "btrim",
-            }
-            .to_owned(),
-        ),
-        _ => None,
+        Ast::Position { .. } => "position".to_owned(),
+        Ast::Substring { shorthand, .. } => if *shorthand { "substr" } else { "substring" }.to_owned(),
+        Ast::Trim { trim_where, .. } => match trim_where {
+            Some(TrimWhereField::Leading) => "ltrim".to_owned(),
+            Some(TrimWhereField::Trailing) => "rtrim".to_owned(),
+            _ => "btrim".to_owned(),
+        },
+        _ => return None,
+    })
+}
+
+/// Whether the name of an expression is one that a cast replaces.
+fn is_guess(expr: &Ast) -> bool {
+    match expr {
+        Ast::Nested(inner) | Ast::Collate { expr: inner, .. } => is_guess(inner),
+        Ast::Cast { expr, .. } => column_name(expr).is_none() || is_guess(expr),
+        Ast::Case { else_result, .. } => {
+            else_result.as_deref().is_none_or(|it| column_name(it).is_none() || is_guess(it))
+        }
+        Ast::TypedString(_) | Ast::Interval(_) => true,
+        _ => false,
     }
 }

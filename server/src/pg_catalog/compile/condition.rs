@@ -199,7 +199,7 @@ impl Compiler<'_> {
     }
 }
 
-pub(super) fn strip(expr: &Ast) -> &Ast {
+fn strip(expr: &Ast) -> &Ast {
     match expr {
         Ast::Nested(inner) => strip(inner),
         other => other,

@@ -21,16 +21,9 @@ use crate::pgtype::types::NO_TYPMOD;
 use crate::sqlstate;
 
 impl Compiler<'_> {
-    pub(super) fn from(&mut self, tables: &[TableWithJoins]) -> Compiled<From> {
-        let mut from: Option<From> = None;
-        for table in tables {
-            let next = self.joined(table)?;
-            from = Some(match from {
-                None => next,
-                Some(left) => join(left, next, JoinKind::Inner),
-            });
-        }
-        Ok(from.unwrap_or_else(nothing))
+    /// What stands between the commas of FROM.
+    pub(super) fn from(&mut self, tables: &[TableWithJoins]) -> Compiled<Vec<From>> {
+        tables.iter().map(|table| self.joined(table)).collect()
     }
 
     fn joined(&mut self, table: &TableWithJoins) -> Compiled<From> {
@@ -300,6 +293,69 @@ impl Compiler<'_> {
         let relation = level.relations.len();
         level.relations.push(Visible { name, columns, merged: BTreeSet::new() });
         Ok(From::Relation(Box::new(Leaf { relation, source, filters: Vec::new(), lookup: None })))
+    }
+}
+
+/// Joins what stands between the commas, so that as much as possible is found by look-ups: next is
+/// always what an equality binds to what is there already, or else what a condition restricts.
+pub(super) fn in_good_order(mut items: Vec<From>, conditions: &[(Expr, BTreeSet<usize>)]) -> From {
+    let keeps_order = items.iter().any(depends_on_others);
+    let mut bound = BTreeSet::new();
+    let mut joined: Option<From> = None;
+    while !items.is_empty() {
+        let mut best = 0;
+        if !keeps_order {
+            for at in 1..items.len() {
+                if restriction(&items[at], &bound, conditions) > restriction(&items[best], &bound, conditions)
+                {
+                    best = at;
+                }
+            }
+        }
+        let next = items.remove(best);
+        bound.extend(crate::pg_catalog::walk::relations_of(&next));
+        joined = Some(match joined {
+            None => next,
+            Some(left) => join(left, next, JoinKind::Inner),
+        });
+    }
+    joined.unwrap_or_else(nothing)
+}
+
+/// How well a relation is restricted once others are bound: 2 by an equality, 1 by something else.
+fn restriction(item: &From, bound: &BTreeSet<usize>, conditions: &[(Expr, BTreeSet<usize>)]) -> u8 {
+    let mut best = 0;
+    for (condition, relations) in conditions {
+        let own: BTreeSet<usize> = crate::pg_catalog::walk::relations_of(item).into_iter().collect();
+        let decides = !relations.is_disjoint(&own)
+            && relations.iter().all(|relation| own.contains(relation) || bound.contains(relation));
+        if !decides {
+            continue;
+        }
+        best = best.max(match condition {
+            Expr::Operate(Operator::Compare(Comparison::Equal), left, right)
+                if is_column_of(left, &own) != is_column_of(right, &own) =>
+            {
+                2
+            }
+            _ => 1,
+        });
+    }
+    best
+}
+
+fn is_column_of(expr: &Expr, relations: &BTreeSet<usize>) -> bool {
+    matches!(expr, Expr::Column { depth: 0, relation, .. } if relations.contains(relation))
+}
+
+/// Whether something in it reads the rows of what stands before it.
+fn depends_on_others(from: &From) -> bool {
+    match from {
+        From::Nothing => false,
+        From::Relation(leaf) => {
+            matches!(leaf.source, Source::Query { lateral: true, .. } | Source::Function { .. })
+        }
+        From::Join { left, right, .. } => depends_on_others(left) || depends_on_others(right),
     }
 }
 

@@ -134,8 +134,14 @@ impl Compiler<'_> {
                 None => return Err(undefined(symbol_of(comparison), &left, &right).into()),
             },
         };
+        let is_padded = family(&target) == Family::Bpchar;
         let is_explicit = target == PgType::TEXT;
         let mut operand = |value: Typed| {
+            // Blanks at the end of a bpchar do not count, and a text has none that do not.
+            if is_padded {
+                let padded = self.coerce(value, &target, NO_TYPMOD, true)?;
+                return self.coerce(padded, &PgType::TEXT, NO_TYPMOD, true);
+            }
             // An array of another type of integers and a reg value are compared as they are.
             let as_is = value.pg_type == target || !value.is_unknown() && is_reg_or_oid(&value.pg_type);
             if as_is { Ok(value) } else { self.coerce(value, &target, NO_TYPMOD, is_explicit) }

@@ -49,12 +49,15 @@ impl Compiler<'_> {
     }
 
     fn select_in_level(&mut self, select: &ast::Select, order: Option<&ast::OrderBy>) -> Compiled<QueryPlan> {
-        let mut from = self.from(&select.from)?;
+        let from = self.from(&select.from)?;
+        let conditions = match &select.selection {
+            Some(condition) => self.conjuncts(condition, "WHERE")?,
+            None => Vec::new(),
+        };
+        let mut from = super::from::in_good_order(from, &conditions);
         let mut filters = Vec::new();
-        if let Some(condition) = &select.selection {
-            for (expr, relations) in self.conjuncts(condition, "WHERE")? {
-                filters.extend(super::from::place(&mut from, expr, &relations));
-            }
+        for (expr, relations) in conditions {
+            filters.extend(super::from::place(&mut from, expr, &relations));
         }
         self.level().may_aggregate = true;
         self.level().may_set = true;

@@ -1,7 +1,7 @@
 //! Functions that make JSON.
 
 use crate::error::{SqlError, SqlResult};
-use crate::pg_catalog::functions::{ScalarBody, any};
+use crate::pg_catalog::functions::{Scalar, ScalarBody, any};
 use crate::pg_catalog::run::Run;
 use crate::pgtype::PgType;
 use crate::pgtype::datum::{ArrayDatum, Datum};
@@ -25,10 +25,26 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
         let (pg_type, value) = any(&values[0])?;
         if value.is_null() { Ok(Datum::Null) } else { binary(&write(value, pg_type, run)?) }
     }),
+    ("row_to_json(json) json", |_, values| Ok(values[0].clone())),
     ("array_to_json(anyarray) json", |run, values| {
         Ok(Datum::Json(write(&values[0], &PgType::TEXT_ARRAY, run)?))
     }),
 ];
+
+/// A record with the names of its fields as an object.
+pub(crate) static RECORD: Scalar = Scalar { strict: true, eval: record };
+
+fn record(run: &Run<'_>, values: &[Datum]) -> SqlResult<Datum> {
+    let (Datum::Array(names), Datum::Record(fields)) = (&values[0], &values[1]) else {
+        return Ok(Datum::Null);
+    };
+    let mut parts = Vec::new();
+    for (name, (pg_type, value)) in names.values.iter().zip(fields) {
+        let name = quoted(crate::pg_catalog::operators::text(name));
+        parts.push(format!("{name}:{}", write(value, pg_type, run)?));
+    }
+    Ok(Datum::Json(format!("{{{}}}", parts.join(","))))
+}
 
 fn binary(text: &str) -> SqlResult<Datum> {
     Ok(Datum::Jsonb(jsonb::normalise(text)?))

@@ -58,8 +58,16 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
     ("inet_client_port() int4", |_, _| Ok(Datum::Null)),
     ("pg_advisory_unlock_all() void", |_, _| Ok(Datum::Void)),
     ("pg_cancel_backend(int4) bool", |run, values| {
-        let process = i32::try_from(int(values, 0)).unwrap_or(0);
-        Ok(Datum::Bool(run.context.sessions.cancel_process(process)))
+        let process = other_session(run, values, "cancel a query of")?;
+        Ok(Datum::Bool(process.is_some_and(|process| run.context.sessions.cancel_process(process))))
+    }),
+    ("pg_terminate_backend(int4) bool", |run, values| {
+        let process = other_session(run, values, "terminate a process of")?;
+        Ok(Datum::Bool(process.is_some_and(|process| run.context.sessions.end_process(process))))
+    }),
+    ("pg_blocking_pids(int4) int4[]", |_, _| Ok(Datum::Array(ArrayDatum::list(PgType::INT4, Vec::new())))),
+    ("pg_safe_snapshot_blocking_pids(int4) int4[]", |_, _| {
+        Ok(Datum::Array(ArrayDatum::list(PgType::INT4, Vec::new())))
     }),
     ("pg_encoding_to_char(int4) name", |_, values| match int(values, 0) {
         0 => texted("SQL_ASCII"),
@@ -106,4 +114,16 @@ fn set_config(run: &Run<'_>, values: &[Datum]) -> SqlResult<Datum> {
     let shown = settings.show(name)?;
     run.effect(Effect::SetParameter { name: name.to_owned(), value: value.to_owned(), scope });
     texted(shown)
+}
+
+/// The session with this number, if there is one and the role may interfere with it.
+fn other_session(run: &Run<'_>, values: &[Datum], what: &str) -> SqlResult<Option<i32>> {
+    let process = i32::try_from(int(values, 0)).unwrap_or(0);
+    let Some(activity) = run.context.sessions.activity_of(process) else { return Ok(None) };
+    let role = &run.context.role;
+    if role.superuser || activity.role.is_some_and(|(id, _)| id == role.id) {
+        return Ok(Some(process));
+    }
+    let message = format!("permission denied to {what} another role");
+    Err(SqlError::new(sqlstate::INSUFFICIENT_PRIVILEGE, message))
 }

@@ -75,6 +75,11 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
     }),
     ("*format(text,variadic any) text", |run, values| format_text(run, values)),
     ("format(text) text", |run, values| format_text(run, values)),
+    ("parse_ident(text) text[]", |_, values| {
+        let (namespace, name) = crate::pg_catalog::names::split_qualified(text(values, 0))?;
+        let parts = namespace.into_iter().chain(std::iter::once(name)).map(Datum::Text).collect();
+        Ok(Datum::Array(ArrayDatum::list(PgType::TEXT, parts)))
+    }),
     ("quote_ident(text) text", |_, values| texted(quote_ident(text(values, 0)))),
     ("quote_literal(text) text", |_, values| texted(quote_literal(text(values, 0)))),
     ("*quote_nullable(text) text", |_, values| match &values[0] {
@@ -157,7 +162,7 @@ fn split_part(_: &Run<'_>, values: &[Datum]) -> SqlResult<Datum> {
 fn quote_literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') {
-        return format!(" E'{}'", quoted.replace('\\', "\\\\"));
+        return format!("E'{}'", quoted.replace('\\', "\\\\"));
     }
     format!("'{quoted}'")
 }

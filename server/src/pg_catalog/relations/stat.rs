@@ -5,6 +5,7 @@ use crate::pg_catalog::relations::made::{DATABASE, text};
 use crate::pg_catalog::run::Run;
 use crate::pgtype::PgType;
 use crate::pgtype::datum::{ArrayDatum, Datum};
+use crate::session::activity::{Activity, Doing};
 use crate::session::parameters::{self, Definition, Kind};
 
 /// The rows of a relation that is made here.
@@ -12,7 +13,6 @@ pub(super) fn rows(name: &str, run: &Run<'_>) -> Option<Vec<Row>> {
     Some(match name {
         "pg_settings" => parameters::ALL.iter().map(|it| setting(it, run)).collect(),
         "pg_stat_activity" => activity(run),
-        "pg_stat_database" => Vec::new(),
         _ => return None,
     })
 }
@@ -58,36 +58,39 @@ fn setting(definition: &Definition, run: &Run<'_>) -> Row {
     ])
 }
 
+/// Superusers and a session's own role see what it does; others see that it is there.
 fn activity(run: &Run<'_>) -> Vec<Row> {
     let context = run.context;
-    let row = |process: i32| {
-        // Of other sessions only their number is known here.
-        let own = process == context.process;
-        let known = |value: Datum| if own { value } else { Datum::Null };
+    let time = |us: Option<i64>| us.map_or(Datum::Null, Datum::Timestamptz);
+    let row = |(process, activity): (i32, Activity)| {
+        let is_own = activity.role.as_ref().is_some_and(|(id, _)| *id == context.role.id);
+        let seen = context.role.superuser || is_own;
+        let shown = |value: Datum| if seen { value } else { Datum::Null };
+        let role = activity.role.as_ref();
         Row::from(vec![
             Datum::Oid(DATABASE),
             text(context.database.as_str()),
             Datum::Int4(process),
             Datum::Null,
-            known(Datum::Oid(context.role.id.0)),
-            known(text(context.role.name.as_str())),
-            known(text(context.settings.application_name())),
+            role.map_or(Datum::Null, |(id, _)| Datum::Oid(id.0)),
+            role.map_or(Datum::Null, |(_, name)| text(name.as_str())),
+            text(activity.application_name),
             Datum::Null,
             Datum::Null,
             Datum::Null,
+            shown(time(Some(activity.started_us))),
+            shown(time(activity.transaction_us)),
+            shown(time(activity.statement_us)),
+            shown(time(Some(activity.changed_us))),
+            shown(if activity.doing == Doing::Active { Datum::Null } else { text("Client") }),
+            shown(if activity.doing == Doing::Active { Datum::Null } else { text("ClientRead") }),
+            shown(text(activity.doing.as_str())),
             Datum::Null,
-            known(Datum::Timestamptz(context.format.now_us)),
-            known(Datum::Timestamptz(context.format.now_us)),
-            known(Datum::Timestamptz(context.format.now_us)),
             Datum::Null,
             Datum::Null,
-            known(text("active")),
-            Datum::Null,
-            Datum::Null,
-            Datum::Null,
-            known(text("")),
+            text(if seen { &*activity.text } else { "<insufficient privilege>" }),
             text("client backend"),
         ])
     };
-    context.sessions.processes().into_iter().map(row).collect()
+    context.sessions.activities().into_iter().map(row).collect()
 }

@@ -65,6 +65,15 @@ fn escapes_and_formats() {
     check(&[
         ("select 'a_c' like 'a/_c' escape '/', 'abc' like 'a/_c' escape '/'", "t|f"),
         ("select format('%s %I %L %2$s %%', 1, 'A b', null)", "1 \"A b\" NULL A b %"),
+        (
+            "select row_to_json(t) from (select 1 as a, 'x' as b, null as c) t",
+            "{\"a\":1,\"b\":\"x\",\"c\":null}",
+        ),
+        (
+            "select json_build_object('a', 1, 'b', true), json_agg(x) from generate_series(1, 2) x",
+            "{\"a\" : 1, \"b\" : true}|[1, 2]",
+        ),
+        ("select 'a'::char(3) = 'a', 'a'::char(3) = 'b', quote_literal('a\\b')", "t|f|E'a\\\\b'"),
         ("select 'a' || '%' like 'a%', 'ab' not like 'a' || '%'", "t|f"),
     ]);
 }
@@ -105,4 +114,48 @@ fn set_config_is_handed_back() {
     let answer = query.unwrap().run(&[], &context).unwrap();
     assert_eq!(answer.rows, [[Datum::Text("a".to_owned())]]);
     assert_eq!(answer.effects.len(), 1);
+}
+
+#[test]
+fn columns_without_a_name_get_postgresql_s() {
+    let cases = [
+        (
+            "select 1, 'a'::text, 1::int8::text, now(), relname::text from pg_class",
+            "?column?,text,text,now,relname",
+        ),
+        ("select case when true then 1 end, case when true then 'a' else version() end", "case,version"),
+        (
+            "select substr('a', 1), substring('a' from 1), (select 1 as x), array[1], exists(select 1)",
+            "substr,substring,x,array,exists",
+        ),
+        (
+            "select current_user, 'pg_class'::regclass, (array[1])[1], coalesce(1, 2), 1 + 1",
+            "current_user,regclass,array,coalesce,?column?",
+        ),
+    ];
+    let context = context();
+    for (text, wanted) in cases {
+        let query = CatalogQuery::analyze(&parse(text), &[], &context).unwrap();
+        let names: Vec<&str> = query.fields().iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(names.join(","), wanted, "{text}");
+    }
+}
+
+#[test]
+fn parameters_get_types_from_their_places() {
+    let context = context();
+    let cases = [
+        ("select $1::int + 1", vec![PgType::INT4]),
+        ("select * from pg_class where oid = $1 and relname = $2", vec![PgType::OID, PgType::NAME]),
+        ("select $1", vec![PgType::TEXT]),
+        ("select 1 where $1 = any($2::text[])", vec![PgType::TEXT, PgType::TEXT_ARRAY]),
+        ("select 1 limit $1", vec![PgType::INT8]),
+    ];
+    for (text, wanted) in cases {
+        let query = CatalogQuery::analyze(&parse(text), &[], &context).unwrap();
+        assert_eq!(query.parameters(), wanted, "{text}");
+    }
+    let query = CatalogQuery::analyze(&parse("select $1::regclass::oid"), &[], &context).unwrap();
+    let answer = query.run(&[Datum::Text("pg_class".to_owned())], &context).unwrap();
+    assert_eq!(answer.rows, [[Datum::Oid(1259)]]);
 }
