@@ -5,6 +5,7 @@
 //! in the environment, `data-dir` in the TOML file. A wrong value is refused with the setting's
 //! name, the value and what is allowed.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ pub enum ConfigError {
         /// The value.
         value: String,
         /// What is allowed.
-        allowed: &'static str,
+        allowed: Cow<'static, str>,
     },
     /// The file cannot be read.
     #[error("cannot read the configuration file {}: {source}", path.display())]
@@ -292,8 +293,8 @@ fn check(given: Settings, machine_bytes: u64) -> Result<Config, ConfigError> {
     })
 }
 
-fn invalid(setting: &'static str, value: &str, allowed: &'static str) -> ConfigError {
-    ConfigError::Invalid { setting, value: value.to_owned(), allowed }
+fn invalid(setting: &'static str, value: &str, allowed: impl Into<Cow<'static, str>>) -> ConfigError {
+    ConfigError::Invalid { setting, value: value.to_owned(), allowed: allowed.into() }
 }
 
 fn to_usize(number: u64) -> usize {
@@ -333,8 +334,7 @@ fn log_format(value: &str) -> Result<LogFormat, ConfigError> {
 
 /// A number of bytes, with or without a unit of 1000 or 1024.
 fn parse_size(setting: &'static str, value: &str, min: u64) -> Result<u64, ConfigError> {
-    let wrong =
-        || invalid(setting, value, "a size in bytes, or with a unit, as in 512MiB or 2GB; not too small");
+    let wrong = || invalid(setting, value, "a size in bytes, or with a unit, as in 512MiB or 2GB");
     let text = value.trim();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
     let unit = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {
@@ -348,7 +348,19 @@ fn parse_size(setting: &'static str, value: &str, min: u64) -> Result<u64, Confi
         _ => return Err(wrong()),
     };
     let number: u64 = digits.parse().map_err(|_| wrong())?;
-    number.checked_mul(unit).filter(|bytes| *bytes >= min).ok_or_else(wrong)
+    let bytes = number.checked_mul(unit).ok_or_else(wrong)?;
+    if bytes < min {
+        return Err(invalid(setting, value, format!("at least {}", show_size(min))));
+    }
+    Ok(bytes)
+}
+
+fn show_size(bytes: u64) -> String {
+    match bytes {
+        whole if whole % MIB == 0 => format!("{}MiB", whole / MIB),
+        whole if whole % 1024 == 0 => format!("{}KiB", whole / 1024),
+        bytes => bytes.to_string(),
+    }
 }
 
 /// The machine's memory; a guess of 4 GiB where the system does not say.
@@ -387,7 +399,7 @@ mod tests {
             ("commit = 'interval 0'", "invalid value for commit: \"interval 0\""),
             ("log-format = 'xml'", "invalid value for log-format: \"xml\" (text or json)"),
             ("query-memory = '5 parsecs'", "invalid value for query-memory: \"5 parsecs\""),
-            ("memtable-size = '1'", "invalid value for memtable-size: \"1\""),
+            ("memtable-size = '1'", "invalid value for memtable-size: \"1\" (at least 4KiB)"),
             ("max-connections = 0", "invalid value for max-connections: \"0\" (at least 1)"),
             ("tls-cert = 'a.pem'", "tls-cert and tls-key are given together"),
         ];

@@ -240,7 +240,7 @@ async fn serve(server: Arc<Server>) -> Result<(), ServerError> {
         None => None,
     };
     let pg_task = tokio::spawn(wire::listen(Arc::clone(&server), pg_listener));
-    let http_task = tokio::spawn(http::listen(Arc::clone(&server), http_listener));
+    let mut http_task = tokio::spawn(http::listen(Arc::clone(&server), http_listener));
     let mut ready = format!("ready pg={pg} http={http}");
     let line_task = line.map(|(listener, address)| {
         ready.push_str(&format!(" line={address}"));
@@ -248,7 +248,12 @@ async fn serve(server: Arc<Server>) -> Result<(), ServerError> {
     });
     announce(pg, &ready)?;
     wait_for_signal().await?;
-    drain(&server).await;
+    // Requests that are under way are answered in the time that statements have.
+    let answered = tokio::time::timeout(server.config.shutdown_wait_max, &mut http_task);
+    let (_, answered) = tokio::join!(drain(&server), answered);
+    if answered.is_err() {
+        tracing::warn!("requests over HTTP are given up");
+    }
     for task in [Some(pg_task), Some(http_task), line_task].into_iter().flatten() {
         task.abort();
     }

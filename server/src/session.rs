@@ -86,4 +86,21 @@ impl Session {
             notices: Vec::new(),
         }
     }
+
+    /// A statement failed: a block has failed with it, and outside of one all is undone that belongs
+    /// to the same transaction.
+    pub fn fail(&mut self) {
+        self.transaction.fail();
+        if !self.transaction.is_in_block() {
+            self.settings.roll_back();
+        }
+    }
+
+    /// Outside a block, what comes next is a new transaction, with a time of its own.
+    pub fn end_implicit(&mut self) {
+        if !self.transaction.is_in_block() {
+            drop(self.transaction.take_pending());
+            self.settings.commit();
+        }
+    }
 }

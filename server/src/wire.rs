@@ -23,9 +23,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use bytes::BytesMut;
+use pgwire::messages::Message;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
+use crate::error::SqlError;
 use crate::server::Server;
+use crate::sqlstate;
 
 pub mod auth;
 mod copy;
@@ -41,9 +46,14 @@ pub mod tls;
 /// How long accepting pauses when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Clients that are not known yet: as many as may be known, and at least this many.
+const STARTING_MIN: usize = 16;
+
 /// Accepts connections until the server drains.
 pub async fn listen(server: Arc<Server>, listener: TcpListener) {
     let mut draining = server.draining();
+    // Without a bound, whoever only connects would take the descriptors that segments need.
+    let starting = Arc::new(Semaphore::new(server.config.connections_max.max(STARTING_MIN)));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -55,8 +65,12 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener) {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "cannot set TCP_NODELAY");
                 }
+                let Ok(place) = Arc::clone(&starting).try_acquire_owned() else {
+                    turn_away(&stream);
+                    continue;
+                };
                 let server = Arc::clone(&server);
-                tokio::spawn(async move { serve::serve(server, stream, peer).await });
+                tokio::spawn(async move { serve::serve(server, stream, peer, place).await });
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -64,5 +78,15 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener) {
                 tokio::time::timeout(ACCEPT_PAUSE, draining.wait_for(|draining| *draining)).await.ok();
             }
         }
+    }
+}
+
+/// Tells a client that there is no place, if it can be told without waiting.
+fn turn_away(stream: &TcpStream) {
+    let error = SqlError::fatal(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already");
+    let mut message = BytesMut::new();
+    let encoded = encode::error_response(&error).encode(&mut message);
+    if encoded.is_ok() {
+        stream.try_write(&message).ok();
     }
 }

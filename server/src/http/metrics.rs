@@ -37,7 +37,7 @@ pub(super) async fn metrics(State(server): State<Arc<Server>>) -> Response {
 
 fn render(server: &Server) -> String {
     let engine = server.engine.metrics();
-    let counters: [(&str, u64, &str); 17] = [
+    let counters: [(&str, u64, &str); 16] = [
         ("connections_total", server.metrics.connections.get(), "Clients that were let in."),
         ("errors_total", server.metrics.errors.get(), "Errors that clients were told."),
         ("line_requests_total", server.metrics.line_requests.get(), "Requests that wrote line protocol."),
@@ -58,14 +58,14 @@ fn render(server: &Server) -> String {
         ),
         ("pages_read_total", engine.pages_read.get(), "Pages of segments that were read."),
         ("page_bytes_read_total", engine.page_bytes_read.get(), "Bytes of them."),
-        ("start_time_seconds", server.started_us.unsigned_abs() / 1_000_000, "When the server started."),
     ];
     let view = server.engine.view();
     let segments: usize = view.collections().map(|it| it.segments.len()).sum();
     let bytes: u64 = view.collections().flat_map(|it| it.segments.values()).map(|it| it.file_bytes).sum();
     let (visible, durable) = server.engine.log_positions();
-    let gauges: [(&str, u64, &str); 10] = [
+    let gauges: [(&str, u64, &str); 11] = [
         ("sessions", server.sessions.len() as u64, "Clients that are connected."),
+        ("start_time_seconds", server.started_us.unsigned_abs() / 1_000_000, "When the server started."),
         ("memtable_bytes", server.engine.budget().used_bytes() as u64, "Memory of memtables."),
         ("memtable_bytes_max", server.engine.budget().bytes_max() as u64, "Memory they may take."),
         ("query_memory_bytes", server.planner.memory().used_bytes() as u64, "Memory of queries."),

@@ -6,6 +6,7 @@ use arrow::array::{self as arrays, Array, ArrayRef, AsArray};
 use arrow::datatypes as arrow_types;
 use arrow::datatypes::{DataType, FieldRef, IntervalMonthDayNano, IntervalUnit, TimeUnit, i256};
 use bigdecimal::num_bigint::BigInt;
+use tidemark_catalog::types::NUMERIC_UNCONSTRAINED;
 
 use super::PgType;
 use super::cast::{self, CastError};
@@ -363,7 +364,14 @@ fn numeric_array(value: &Numeric, data_type: &DataType) -> SqlResult<ArrayRef> {
             return Ok(Arc::new(arrays::UInt64Array::from(vec![rounded.ok_or(integer)?])));
         }
     };
-    let units = decimal::units(value, precision, scale)?;
+    let units = if (precision, i8::try_from(NUMERIC_UNCONSTRAINED.scale).ok())
+        == (NUMERIC_UNCONSTRAINED.precision, Some(scale))
+    {
+        // The type of a number that said nothing of digits: it is not rounded unseen.
+        decimal::Target::new(None).units(value)?
+    } else {
+        decimal::units(value, precision, scale)?
+    };
     let failed = |error: arrow::error::ArrowError| SqlError::internal(error.to_string());
     let wide = i64::try_from(&units).ok();
     Ok(match data_type {

@@ -12,7 +12,7 @@ use tidemark_catalog::types::{ColumnType, TimeUnit};
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::PgType;
-use crate::pgtype::types::{arrow_pg_type, column_pg_type, element_type_of};
+use crate::pgtype::types::{TYPE_METADATA_KEY, arrow_pg_type, column_pg_type, element_type_of};
 use crate::plan::errors::to_sql_error;
 use crate::plan::types::expression_type;
 use crate::sql::types::column_type;
@@ -26,8 +26,12 @@ pub fn hints(query: &Query, declared: &[Option<PgType>], time_zone: &Arc<str>) -
     let known = |at: usize| {
         let declared = declared.get(at).cloned().flatten();
         let pg_type = declared.or_else(|| casts.types.get(&at).map(column_pg_type))?;
-        let data_type = arrow_type(&pg_type, time_zone).ok()?;
-        Some(Arc::new(Field::new("", data_type, true)))
+        let field = Field::new("", arrow_type(&pg_type, time_zone).ok()?, true);
+        if arrow_pg_type(&field) == pg_type {
+            return Some(Arc::new(field));
+        }
+        let name = (TYPE_METADATA_KEY.to_owned(), pg_type.name().to_owned());
+        Some(Arc::new(field.with_metadata([name].into())))
     };
     (0..casts.highest).map(known).collect()
 }

@@ -13,7 +13,6 @@ use datafusion::physical_plan::ExecutionPlan;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::{CollectionId, ColumnId};
 use tidemark_catalog::schema::Nullability;
-use tidemark_catalog::types::ColumnType;
 use tidemark_engine::batch::WriteBatch;
 use tidemark_engine::engine::Engine;
 use tidemark_engine::error::ReadError;
@@ -24,6 +23,7 @@ use tidemark_engine::types::read_type;
 use crate::pgtype::types::TYPE_METADATA_KEY;
 use crate::plan::predicate::to_predicate;
 use crate::plan::scan::CollectionScan;
+use crate::plan::types::type_name;
 
 /// A collection in a plan. It knows no data: the statement that runs the plan brings a snapshot.
 #[derive(Debug)]
@@ -62,17 +62,6 @@ impl CollectionTable {
             Some(projection) => projection.iter().map(|at| columns[*at].id).collect(),
             None => columns.iter().map(|column| column.id).collect(),
         }
-    }
-}
-
-/// The type's name, where the Arrow type alone would be taken for another one.
-fn type_name(column_type: &ColumnType) -> Option<&'static str> {
-    match column_type {
-        ColumnType::Varchar(_) => Some("varchar"),
-        ColumnType::Json => Some("json"),
-        ColumnType::Jsonb => Some("jsonb"),
-        ColumnType::Uuid => Some("uuid"),
-        _ => None,
     }
 }
 

@@ -28,19 +28,23 @@ impl TypePlanner for PostgresTypes {
 
 /// The Arrow field of a type in expressions.
 pub fn expression_field(column_type: &ColumnType, time_zone: &Arc<str>) -> FieldRef {
-    let data_type = expression_type(column_type, time_zone);
-    let name = match column_type {
+    let field = Field::new("", expression_type(column_type, time_zone), true);
+    Arc::new(match type_name(column_type) {
+        Some(name) => field.with_metadata([(TYPE_METADATA_KEY.to_owned(), name.to_owned())].into()),
+        None => field,
+    })
+}
+
+/// The name by which an Arrow field says which type it has, where its Arrow type does not.
+pub fn type_name(column_type: &ColumnType) -> Option<&'static str> {
+    match column_type {
         ColumnType::Varchar(_) => Some("varchar"),
         ColumnType::Json => Some("json"),
         ColumnType::Jsonb => Some("jsonb"),
         ColumnType::Uuid => Some("uuid"),
+        ColumnType::Array(element) if matches!(**element, ColumnType::Varchar(_)) => Some("_varchar"),
         _ => None,
-    };
-    let field = Field::new("", data_type, true);
-    Arc::new(match name {
-        Some(name) => field.with_metadata([(TYPE_METADATA_KEY.to_owned(), name.to_owned())].into()),
-        None => field,
-    })
+    }
 }
 
 /// The Arrow type of a type in expressions.

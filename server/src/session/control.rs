@@ -62,8 +62,12 @@ pub struct StatementControl {
 impl StatementControl {
     /// A statement starts; it may take so long.
     pub fn start(interrupt: &Arc<Interrupt>, timeout: Option<Duration>) -> StatementControl {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        StatementControl { running: interrupt.begin(), deadline }
+        StatementControl { running: interrupt.begin(), deadline: after(timeout) }
+    }
+
+    /// Another statement of the same message starts; it may take so long for itself.
+    pub fn restart(&mut self, timeout: Option<Duration>) {
+        self.deadline = after(timeout);
     }
 
     /// A signal for work in other threads: it is cancelled when the statement is.
@@ -109,6 +113,10 @@ impl StatementControl {
             _ => Ok(()),
         }
     }
+}
+
+fn after(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
 }
 
 /// What a statement that was cancelled ends with.

@@ -135,7 +135,12 @@ pub enum PortalState {
         /// The word of its tag.
         word: &'static str,
     },
-    /// All rows were taken, or it gives none and was carried out.
+    /// All rows were taken: asked again, there are none.
+    Exhausted {
+        /// The word of its tag.
+        word: &'static str,
+    },
+    /// It gives no rows and was carried out, or it failed.
     Finished,
 }
 

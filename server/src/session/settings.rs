@@ -11,7 +11,7 @@ use std::time::Duration;
 use tidemark_catalog::role::Role;
 
 use crate::config::SYSTEM_SCHEMA;
-use crate::error::{SqlError, SqlResult};
+use crate::error::{Severity, SqlError, SqlResult};
 use crate::pgtype::settings::{ByteaOutput, DateStyle, FormatSettings, IntervalStyle};
 use crate::pgtype::timezone::TimeZone;
 use crate::session::parameters::{self, Definition, Kind};
@@ -26,8 +26,16 @@ pub struct SessionSettings {
     local: BTreeMap<String, String>,
     /// What the session started with: where RESET goes back to.
     initial: BTreeMap<String, String>,
-    /// What `session` was when the transaction block began.
-    at_begin: Option<BTreeMap<String, String>>,
+    /// What `session` was when the transaction began; outside a block, `None` while nothing was set.
+    undo: Option<BTreeMap<String, String>>,
+    in_block: bool,
+}
+
+/// What is set at some point of a transaction.
+#[derive(Clone, Debug)]
+pub struct SettingsSnapshot {
+    session: BTreeMap<String, String>,
+    local: BTreeMap<String, String>,
 }
 
 impl SessionSettings {
@@ -41,7 +49,8 @@ impl SessionSettings {
             session: BTreeMap::new(),
             local: BTreeMap::new(),
             initial: BTreeMap::new(),
-            at_begin: None,
+            undo: None,
+            in_block: false,
         };
         let on_off = |value| if value { "on" } else { "off" };
         settings.session.insert("is_superuser".to_owned(), on_off(role.superuser).to_owned());
@@ -59,6 +68,7 @@ impl SessionSettings {
             }
         }
         settings.initial = settings.session.clone();
+        settings.undo = None;
         Ok(settings)
     }
 
@@ -115,6 +125,7 @@ impl SessionSettings {
             None if is_custom(&key) => value.to_owned(),
             None => return Err(unknown(name)),
         };
+        self.remember();
         match scope {
             Scope::Session => {
                 self.local.remove(&key);
@@ -143,6 +154,7 @@ impl SessionSettings {
             None if is_custom(&key) => {}
             None => return Err(unknown(name)),
         }
+        self.remember();
         self.local.remove(&key);
         match self.initial.get(&key) {
             Some(value) => self.session.insert(key, value.clone()),
@@ -153,6 +165,7 @@ impl SessionSettings {
 
     /// Gives all parameters the values that the session started with.
     pub fn reset_all(&mut self) {
+        self.remember();
         self.local.clear();
         let keep = |key: &str| parameters::find(key).is_some_and(|it| it.kind == Kind::Internal);
         let kept: Vec<_> = self.session.iter().filter(|(key, _)| keep(key)).collect();
@@ -161,23 +174,43 @@ impl SessionSettings {
         self.session.extend(kept);
     }
 
-    /// A transaction block begins.
+    /// Keeps what is to be restored when the transaction is undone.
+    fn remember(&mut self) {
+        if self.undo.is_none() {
+            self.undo = Some(self.session.clone());
+        }
+    }
+
+    /// A transaction block begins. What was set just before, in the same message, is part of it.
     pub fn begin(&mut self) {
-        self.at_begin = Some(self.session.clone());
+        self.remember();
+        self.in_block = true;
     }
 
     /// A transaction ends well.
     pub fn commit(&mut self) {
         self.local.clear();
-        self.at_begin = None;
+        self.undo = None;
+        self.in_block = false;
     }
 
     /// A transaction is undone.
     pub fn roll_back(&mut self) {
-        self.local.clear();
-        if let Some(session) = self.at_begin.take() {
+        if let Some(session) = self.undo.take() {
             self.session = session;
         }
+        self.commit();
+    }
+
+    /// What is set now, for a savepoint.
+    pub fn snapshot(&self) -> SettingsSnapshot {
+        SettingsSnapshot { session: self.session.clone(), local: self.local.clone() }
+    }
+
+    /// Goes back to a savepoint.
+    pub fn restore(&mut self, snapshot: SettingsSnapshot) {
+        self.session = snapshot.session;
+        self.local = snapshot.local;
     }
 
     /// The parameters that clients are told at the start and whenever they change.
@@ -228,6 +261,12 @@ impl SessionSettings {
         (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
     }
 
+    /// How long a session outside a transaction block may wait for its client.
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        let milliseconds: u64 = self.value("idle_session_timeout").parse().unwrap_or(0);
+        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
+    }
+
     /// How long a transaction block may wait for its client.
     pub fn idle_in_transaction_timeout(&self) -> Option<Duration> {
         let milliseconds: u64 = self.value("idle_in_transaction_session_timeout").parse().unwrap_or(0);
@@ -242,8 +281,8 @@ impl SessionSettings {
     /// Whether transactions may only read.
     pub fn is_read_only(&self) -> bool {
         // A statement outside a block is a transaction with the defaults.
-        let in_block = self.at_begin.is_some();
-        self.value(if in_block { "transaction_read_only" } else { "default_transaction_read_only" }) == "on"
+        self.value(if self.in_block { "transaction_read_only" } else { "default_transaction_read_only" })
+            == "on"
     }
 
     /// The namespaces in which names without one are looked up, in order.
@@ -255,9 +294,13 @@ impl SessionSettings {
         names.into_iter().filter_map(|name| if name == "$user" { own.clone() } else { Some(name) }).collect()
     }
 
-    /// Which messages a client wants; lower is more.
-    pub fn wants_notices(&self) -> bool {
-        !matches!(self.value("client_min_messages"), "warning" | "error")
+    /// Whether a client wants to be told of what is this bad.
+    pub fn wants(&self, severity: Severity) -> bool {
+        match self.value("client_min_messages") {
+            "error" => matches!(severity, Severity::Error | Severity::Fatal),
+            "warning" => severity != Severity::Notice,
+            _ => true,
+        }
     }
 
     /// The name the client gave itself.

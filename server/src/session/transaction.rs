@@ -14,6 +14,7 @@ use tidemark_engine::engine::Write;
 
 use crate::error::{SqlError, SqlResult};
 use crate::plan::provider::OwnWrites;
+use crate::session::settings::SettingsSnapshot;
 use crate::sql::copy::too_large;
 use crate::sqlstate;
 
@@ -40,10 +41,19 @@ pub struct Transaction {
     bytes: usize,
     /// A bulk write that its client has not confirmed by Sync.
     bulk: Option<BulkWrite>,
-    /// Names of savepoints with how many writes there were.
-    savepoints: Vec<(String, usize)>,
+    savepoints: Vec<Savepoint>,
     /// When it started: what `now()` says in all of its statements.
     started_us: Option<i64>,
+}
+
+/// A point of a block to which it can be rolled back.
+#[derive(Debug)]
+struct Savepoint {
+    name: String,
+    /// How many writes there were.
+    write_count: usize,
+    /// What was set.
+    settings: SettingsSnapshot,
 }
 
 impl Transaction {
@@ -143,8 +153,8 @@ impl Transaction {
     }
 
     /// A savepoint.
-    pub fn savepoint(&mut self, name: String) {
-        self.savepoints.push((name, self.writes.len()));
+    pub fn savepoint(&mut self, name: String, settings: SettingsSnapshot) {
+        self.savepoints.push(Savepoint { name, write_count: self.writes.len(), settings });
     }
 
     /// Forgets a savepoint and those after it.
@@ -157,21 +167,21 @@ impl Transaction {
         Ok(())
     }
 
-    /// Undoes what was written since a savepoint; a block that failed goes on.
+    /// Undoes what was written since a savepoint; a block that failed goes on. Gives what was set then.
     ///
     /// # Errors
     /// There is none of this name.
-    pub fn roll_back_to(&mut self, name: &str) -> SqlResult<()> {
+    pub fn roll_back_to(&mut self, name: &str) -> SqlResult<SettingsSnapshot> {
         let at = self.find_savepoint(name)?;
-        self.writes.truncate(self.savepoints[at].1);
+        self.writes.truncate(self.savepoints[at].write_count);
         self.bytes = self.writes.iter().map(|(_, batch)| batch.memory_bytes()).sum();
         self.savepoints.truncate(at + 1);
         self.status = Status::InBlock;
-        Ok(())
+        Ok(self.savepoints[at].settings.clone())
     }
 
     fn find_savepoint(&self, name: &str) -> SqlResult<usize> {
-        self.savepoints.iter().rposition(|(other, _)| other == name).ok_or_else(|| {
+        self.savepoints.iter().rposition(|it| it.name == name).ok_or_else(|| {
             let message = format!("savepoint \"{name}\" does not exist");
             SqlError::new(sqlstate::INVALID_SAVEPOINT_SPECIFICATION, message)
         })

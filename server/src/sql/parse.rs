@@ -25,6 +25,9 @@ const DEPTH_MAX: usize = 200;
 /// How many operators may follow each other without a comma or a new clause between them.
 const CHAIN_MAX: usize = 5_000;
 
+/// The highest number of a parameter: the protocol counts them in 16 bits.
+const PARAMETERS_MAX: u32 = 65_535;
+
 /// The parser's own count of nested calls.
 const RECURSION_MAX: usize = 1_000;
 
@@ -51,7 +54,7 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
     let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
         SqlError::new(sqlstate::SYNTAX_ERROR, lexical(&error.message)).at(place(text, error.location))
     })?;
-    check_bounds(&tokens)?;
+    check_bounds(text, &tokens)?;
     let offsets = Offsets::new(text);
     let mut parser =
         Parser::new(&dialect).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens.clone());
@@ -157,46 +160,50 @@ fn too_deep() -> SqlError {
         .with_detail(format!("At most {DEPTH_MAX} levels are allowed."))
 }
 
-fn check_bounds(tokens: &[TokenWithSpan]) -> SqlResult<()> {
+fn check_bounds(text: &str, tokens: &[TokenWithSpan]) -> SqlResult<()> {
     // The length of the chain at each level of nesting.
     let mut chains: Vec<usize> = vec![0];
     for token in tokens {
         match &token.token {
-            Token::LParen | Token::LBracket | Token::LBrace => chains.push(0),
+            Token::LParen | Token::LBrace => chains.push(0),
+            // Subscripts of subscripts are a chain.
+            Token::LBracket => {
+                grow(&mut chains)?;
+                chains.push(0);
+            }
             Token::RParen | Token::RBracket | Token::RBrace => close(&mut chains),
             Token::Word(word) => match word.keyword {
                 Keyword::CASE => chains.push(0),
                 // END also ends transactions, where nothing is open.
                 Keyword::END => close(&mut chains),
-                Keyword::AND
-                | Keyword::OR
-                | Keyword::NOT
-                | Keyword::UNION
-                | Keyword::INTERSECT
-                | Keyword::EXCEPT
-                | Keyword::JOIN
-                | Keyword::IS
-                | Keyword::COLLATE
-                | Keyword::AT
-                | Keyword::ELSE
-                | Keyword::LIKE
-                | Keyword::ILIKE
-                | Keyword::BETWEEN
-                | Keyword::IN => grow(&mut chains)?,
-                _ => {}
+                Keyword::NoKeyword | Keyword::NULL | Keyword::TRUE | Keyword::FALSE => {}
+                // A CASE has many of these, none within another.
+                Keyword::WHEN | Keyword::THEN => {}
+                // Every other word may be an operator, or go before an operand as INTERVAL does.
+                _ => grow(&mut chains)?,
             },
             Token::Comma | Token::SemiColon => *chains.last_mut().expect("never empty") = 0,
-            Token::SingleQuotedString(_)
-            | Token::Number(..)
-            | Token::Whitespace(_)
-            | Token::Placeholder(_)
-            | Token::EOF => {}
+            Token::Placeholder(name) => {
+                check_parameter(name).map_err(|error| error.at(place(text, token.span.start)))?;
+            }
+            Token::SingleQuotedString(_) | Token::Number(..) | Token::Whitespace(_) | Token::EOF => {}
             // Every other symbol is an operator or may be one.
             _ => grow(&mut chains)?,
         }
         if chains.len() > DEPTH_MAX {
             return Err(too_deep());
         }
+    }
+    Ok(())
+}
+
+/// Parameters are numbered without gaps, so a large number would stand for many.
+fn check_parameter(name: &str) -> SqlResult<()> {
+    let digits = name.strip_prefix('$').unwrap_or(name);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && !digits.parse().is_ok_and(|number: u32| (1..=PARAMETERS_MAX).contains(&number)) {
+        let message = format!("there is no parameter {name}");
+        return Err(SqlError::new(sqlstate::UNDEFINED_PARAMETER, message));
     }
     Ok(())
 }
@@ -281,7 +288,8 @@ mod tests {
         let unions = vec!["select 1"; 20_000].join(" union all ");
         let casts = format!("select 1{}", "::int".repeat(20_000));
         let cases = format!("select {} 1 {}", "case when true then".repeat(300), "end ".repeat(300));
-        for text in [deep, chain, unions, casts, cases] {
+        let prefixes = format!("select {}", "interval ".repeat(20_000));
+        for text in [deep, chain, unions, casts, cases, prefixes] {
             assert_eq!(error_of(&text).0, "54001", "{}", &text[..40]);
         }
         assert_eq!(parse("select 1", 3).unwrap_err().state(), sqlstate::PROGRAM_LIMIT_EXCEEDED);

@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse};
 
-use crate::error::{Severity, SqlError, SqlResult};
+use crate::error::{SqlError, SqlResult};
 use crate::pgtype::encode::Format;
 use crate::pgtype::types::type_size;
 use crate::session::field::Field;
@@ -44,9 +44,6 @@ fn fields(error: &SqlError) -> Vec<(u8, String)> {
         list.extend(text.as_ref().map(|text| (tag, shortened(text))));
     }
     list.extend(fields.position.map(|position| (b'P', position.to_string())));
-    if matches!(fields.severity, Severity::Error | Severity::Fatal) {
-        list.push((b'R', "tidemark".to_owned()));
-    }
     list
 }
 

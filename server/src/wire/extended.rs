@@ -19,7 +19,7 @@ use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::text::parse_text;
 use crate::pgtype::types::NO_TYPMOD;
 use crate::session::NAMES_MAX;
-use crate::session::outcome::Outcome;
+use crate::session::outcome::{Outcome, RowSource};
 use crate::session::prepared::{Portal, PortalState, Prepared};
 use crate::sqlstate;
 use crate::wire::encode::{self, format_from_code};
@@ -47,7 +47,7 @@ impl Client {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(SqlError::new(sqlstate::DUPLICATE_PREPARED_STATEMENT, message));
         }
-        if self.session.statements.len() >= NAMES_MAX {
+        if !name.is_empty() && self.session.statements.len() >= NAMES_MAX {
             let message = format!("a session has at most {NAMES_MAX} prepared statements");
             return Err(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
         }
@@ -67,20 +67,22 @@ impl Client {
 
     async fn bind(&mut self, bind: Bind) -> SqlResult<()> {
         let statement = self.statement(bind.statement_name.as_deref())?;
-        let name = bind.portal_name.unwrap_or_default();
+        let name = bind.portal_name.clone().unwrap_or_default();
         if !name.is_empty() && self.session.portals.contains_key(&name) {
             let message = format!("cursor \"{name}\" already exists");
             return Err(SqlError::new(sqlstate::DUPLICATE_CURSOR, message));
         }
-        if self.session.portals.len() >= NAMES_MAX {
+        if !name.is_empty() && self.session.portals.len() >= NAMES_MAX {
             let message = format!("a session has at most {NAMES_MAX} open portals");
             return Err(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
         }
         let prepared = self.session.refreshed(&statement).await?;
         let format = self.session.format();
+        check_count(&bind, prepared.parameters.len())?;
         let values = bound_values(&prepared, &bind.parameter_format_codes, &bind.parameters, &format)?;
-        let columns = prepared.fields.as_ref().map_or(0, |fields| fields.len());
         let formats = formats(&bind.result_column_format_codes)?;
+        // As in PostgreSQL, a statement without columns takes any number.
+        let columns = prepared.fields.as_ref().map_or(formats.len(), |fields| fields.len());
         if formats.len() > 1 && formats.len() != columns {
             return Err(violation(format!(
                 "bind message has {} result formats but query has {columns} columns",
@@ -133,7 +135,7 @@ impl Client {
         let Some(mut portal) = self.session.portals.remove(&name) else {
             return Ok(Err(no_portal(execute.name.as_deref())));
         };
-        let outcome = self.execute_portal(&mut portal, rows_max).await?;
+        let outcome = self.execute_portal(&name, &mut portal, rows_max).await?;
         // A portal that failed, or whose block is over, is gone.
         if outcome.is_ok() && !matches!(portal.prepared.body, crate::session::prepared::Body::Other(_)) {
             self.session.portals.insert(name, portal);
@@ -143,6 +145,7 @@ impl Client {
 
     async fn execute_portal(
         &mut self,
+        name: &str,
         portal: &mut Portal,
         rows_max: Option<usize>,
     ) -> Result<SqlResult<()>, Broken> {
@@ -150,8 +153,9 @@ impl Client {
         let state = std::mem::replace(&mut portal.state, PortalState::Finished);
         let (rows, word) = match state {
             PortalState::Suspended { rows, word } => (rows, word),
+            PortalState::Exhausted { word } => (RowSource::datums([]), word),
             PortalState::Finished => {
-                let message = "portal cannot be run any more";
+                let message = format!("portal \"{name}\" cannot be run");
                 return Ok(Err(SqlError::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)));
             }
             PortalState::Ready => {
@@ -181,7 +185,7 @@ impl Client {
     async fn send_portal(
         &mut self,
         portal: &mut Portal,
-        mut rows: crate::session::outcome::RowSource,
+        mut rows: RowSource,
         word: &'static str,
         rows_max: Option<usize>,
         control: &crate::session::control::StatementControl,
@@ -197,6 +201,7 @@ impl Client {
                 self.connection.send(&PortalSuspended::new())
             }
             Ok(Sent { row_count, .. }) => {
+                portal.state = PortalState::Exhausted { word };
                 let tag = encode::rows_tag(word, row_count);
                 self.send_notices().and_then(|()| self.connection.send(&encode::command_complete(&tag)))
             }
@@ -240,6 +245,19 @@ fn formats(codes: &[i16]) -> SqlResult<Vec<Format>> {
     codes.iter().map(format).collect()
 }
 
+/// There are as many values as the statement has parameters.
+fn check_count(bind: &Bind, expected: usize) -> SqlResult<()> {
+    let given = bind.parameters.len();
+    if given == expected {
+        return Ok(());
+    }
+    let name = bind.statement_name.as_deref().unwrap_or_default();
+    let message = format!(
+        "bind message supplies {given} parameters, but prepared statement \"{name}\" requires {expected}"
+    );
+    Err(violation(message))
+}
+
 fn bound_values(
     prepared: &Prepared,
     codes: &[i16],
@@ -247,12 +265,6 @@ fn bound_values(
     format: &FormatSettings,
 ) -> SqlResult<Vec<Datum>> {
     let expected = prepared.parameters.len();
-    if parameters.len() != expected {
-        return Err(violation(format!(
-            "bind message supplies {} parameters, but prepared statement requires {expected}",
-            parameters.len()
-        )));
-    }
     let codes = formats(codes)?;
     if codes.len() > 1 && codes.len() != expected {
         return Err(violation(format!(

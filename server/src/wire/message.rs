@@ -22,7 +22,6 @@ pub(crate) enum Frontend {
     Close(Close),
     Flush,
     Sync,
-    Terminate,
     CopyData(Bytes),
     CopyDone,
     CopyFail(String),
@@ -31,20 +30,10 @@ pub(crate) enum Frontend {
     Password,
 }
 
-/// The kinds of messages that are part of the extended protocol: after an error they are skipped
-/// until Sync.
-impl Frontend {
-    pub(crate) fn is_extended(&self) -> bool {
-        matches!(
-            self,
-            Frontend::Parse(_)
-                | Frontend::Bind(_)
-                | Frontend::Describe(_)
-                | Frontend::Execute(_)
-                | Frontend::Close(_)
-                | Frontend::Flush
-        )
-    }
+/// Whether a message is part of the extended protocol: after an error in one, all that follows is
+/// skipped until Sync. After an error in any other the server is ready at once.
+pub(crate) fn is_extended(tag: u8) -> bool {
+    b"PBDECH".contains(&tag)
 }
 
 /// Whether a byte starts a message that any client may send. Anything else means that the stream is
@@ -66,12 +55,11 @@ pub(crate) fn decode(tag: u8, body: Bytes) -> SqlResult<Frontend> {
             Frontend::Parse(Parse::new(name, query, oids))
         }
         b'B' => Frontend::Bind(decode_bind(&mut reader)?),
-        b'D' => Frontend::Describe(Describe::new(reader.target()?, reader.name()?)),
-        b'C' => Frontend::Close(Close::new(reader.target()?, reader.name()?)),
+        b'D' => Frontend::Describe(Describe::new(reader.target("DESCRIBE")?, reader.name()?)),
+        b'C' => Frontend::Close(Close::new(reader.target("CLOSE")?, reader.name()?)),
         b'E' => Frontend::Execute(Execute::new(reader.name()?, reader.i32()?)),
         b'H' => Frontend::Flush,
         b'S' => Frontend::Sync,
-        b'X' => Frontend::Terminate,
         b'd' => return Ok(Frontend::CopyData(reader.0)),
         b'c' => Frontend::CopyDone,
         b'f' => Frontend::CopyFail(reader.string()?),
@@ -178,10 +166,10 @@ impl Reader {
     }
 
     /// What Describe and Close are about.
-    fn target(&mut self) -> SqlResult<u8> {
+    fn target(&mut self, message: &str) -> SqlResult<u8> {
         match self.u8()? {
             target @ (b'S' | b'P') => Ok(target),
-            other => Err(violation(format!("invalid DESCRIBE or CLOSE message subtype {other}"))),
+            other => Err(violation(format!("invalid {message} message subtype {other}"))),
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pgwire::messages::response::{EmptyQueryResponse, ReadyForQuery, TransactionStatus};
 use pgwire::messages::startup::ParameterStatus;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::{Severity, SqlError, SqlResult};
 use crate::server::Server;
@@ -20,6 +22,9 @@ use crate::wire::message::{self, Frontend};
 use crate::wire::startup;
 use crate::wire::stream::{Broken, Connection, MESSAGE_BYTES_MAX};
 
+/// How long a client may take to read why its session ends.
+const GOODBYE_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// A client that is connected.
 pub(crate) struct Client {
     pub(crate) connection: Connection,
@@ -31,9 +36,15 @@ pub(crate) struct Client {
     server: Arc<Server>,
 }
 
-/// Serves a connection until it ends.
-pub(crate) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAddr) {
+/// Serves a connection until it ends. `starting` is its place among those that are not known yet.
+pub(crate) async fn serve(
+    server: Arc<Server>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    starting: OwnedSemaphorePermit,
+) {
     let Some((connection, client)) = startup::start(&server, stream, peer).await else { return };
+    drop(starting);
     let startup::Client { role, database, settings, registered } = client;
     let reported = settings.reported();
     let session = Session::new(Arc::clone(&server), role, database, settings, registered);
@@ -43,7 +54,8 @@ pub(crate) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
     if let Err(Broken::Told(error)) = outcome {
         let fatal = error.with_severity(Severity::Fatal);
         if client.connection.send(&encode::error_response(&fatal)).is_ok() {
-            client.connection.close().await;
+            // One that does not read does not keep its place.
+            tokio::time::timeout(GOODBYE_TIME_MAX, client.connection.close()).await.ok();
         }
     }
 }
@@ -66,20 +78,26 @@ impl Client {
                     let message = "terminating connection due to administrator command";
                     return Err(Broken::Told(SqlError::new(sqlstate::ADMIN_SHUTDOWN, message)));
                 }
-                () = expired(timeout) => {
-                    let message = "terminating connection due to idle-in-transaction timeout";
-                    return Err(Broken::Told(SqlError::new(sqlstate::IDLE_SESSION_TIMEOUT, message)));
-                }
+                () = expired(timeout) => return Err(Broken::Told(self.idle_for_too_long())),
             };
-            let decoded = message::decode(tag, body);
-            match decoded {
-                Ok(Frontend::Terminate) => return Ok(()),
+            match tag {
+                b'X' => return Ok(()),
+                // After an error everything is skipped, understood or not.
+                b'S' => self.skipping = false,
+                _ if self.skipping => continue,
+                // What is left of a COPY that failed.
+                b'd' | b'c' | b'f' => continue,
+                _ => {}
+            }
+            match message::decode(tag, body) {
                 Ok(message) => self.handle(message).await?,
-                Err(error) if tag == b'Q' => {
+                Err(error) if message::is_extended(tag) => {
+                    self.fail_extended(&error).map_err(Broken::Told)?;
+                }
+                Err(error) => {
                     self.fail(&error).map_err(Broken::Told)?;
                     self.ready().await?;
                 }
-                Err(error) => self.fail_extended(&error).map_err(Broken::Told)?,
             }
             if self.connection.wants_flush() {
                 self.connection.flush().await?;
@@ -87,21 +105,26 @@ impl Client {
         }
     }
 
-    fn idle_timeout(&self) -> Option<std::time::Duration> {
+    fn idle_timeout(&self) -> Option<Duration> {
         if self.session.transaction.is_in_block() {
             self.session.settings.idle_in_transaction_timeout()
         } else {
-            None
+            self.session.settings.idle_timeout()
         }
     }
 
+    fn idle_for_too_long(&self) -> SqlError {
+        let (state, what) = if self.session.transaction.is_in_block() {
+            (sqlstate::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, "idle-in-transaction")
+        } else {
+            (sqlstate::IDLE_SESSION_TIMEOUT, "idle-session")
+        };
+        SqlError::new(state, format!("terminating connection due to {what} timeout"))
+    }
+
     async fn handle(&mut self, message: Frontend) -> Result<(), Broken> {
-        if self.skipping && message.is_extended() {
-            return Ok(());
-        }
         match message {
             Frontend::Query(text) => {
-                self.skipping = false;
                 self.simple_query(&text).await?;
                 self.ready().await
             }
@@ -115,10 +138,7 @@ impl Client {
                 self.fail(&error).map_err(Broken::Told)?;
                 self.ready().await
             }
-            // What is left of a COPY that failed; and a password nobody asked for.
-            Frontend::CopyData(_) | Frontend::CopyDone | Frontend::CopyFail(_) => Ok(()),
             Frontend::Password => Err(Broken::Told(message::violation("unexpected password message"))),
-            Frontend::Terminate => Ok(()),
             extended => {
                 if let Err(error) = self.extended(extended).await? {
                     self.fail_extended(&error).map_err(Broken::Told)?;
@@ -140,9 +160,11 @@ impl Client {
         // The unnamed statement and portal do not outlive a simple query.
         self.session.statements.remove("");
         self.session.portals.remove("");
-        let control = self.control();
+        let mut control = self.control();
         let last = parsed.len() - 1;
         for (at, parsed) in parsed.into_iter().enumerate() {
+            // Each has the time for itself; a cancel is for all of them.
+            control.restart(self.session.settings.statement_timeout());
             if let Err(error) = self.simple_statement(parsed, at == last, &control).await? {
                 self.fail(&error).map_err(Broken::Told)?;
                 break;
@@ -162,6 +184,9 @@ impl Client {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(error)) | Err(error) => return Ok(Err(error)),
         };
+        if !prepared.parameters.is_empty() {
+            return Ok(Err(SqlError::new(sqlstate::UNDEFINED_PARAMETER, "there is no parameter $1")));
+        }
         let outcome = match self.session.execute(&prepared, &[], control).await {
             Ok(outcome) => outcome,
             Err(error) => return Ok(Err(error)),
@@ -200,7 +225,7 @@ impl Client {
         if error.state() == sqlstate::INTERNAL_ERROR {
             tracing::error!(message = error.message(), "internal error in a statement");
         }
-        self.session.transaction.fail();
+        self.session.fail();
         self.send_notices()?;
         self.connection.send(&encode::error_response(error))
     }
@@ -211,9 +236,8 @@ impl Client {
     }
 
     pub(crate) fn send_notices(&mut self) -> SqlResult<()> {
-        let wanted = self.session.settings.wants_notices();
         for notice in std::mem::take(&mut self.session.notices) {
-            if wanted || notice.severity() == Severity::Warning {
+            if self.session.settings.wants(notice.severity()) {
                 self.connection.send(&encode::notice_response(&notice))?;
             }
         }
@@ -222,17 +246,14 @@ impl Client {
 
     /// The end of a pipeline: what it wrote is committed, its portals are closed.
     async fn sync(&mut self) -> Result<(), Broken> {
-        if !self.skipping && self.session.transaction.has_writes() {
+        if self.session.transaction.has_writes() {
             let control = self.control();
             if let Err(error) = self.session.settle(&control).await {
                 self.fail(&error).map_err(Broken::Told)?;
             }
         }
-        self.skipping = false;
         if !self.session.transaction.is_in_block() {
             self.session.portals.clear();
-            // A new statement is a new transaction, with a time of its own.
-            drop(self.session.transaction.take_pending());
         }
         Ok(())
     }
@@ -245,6 +266,7 @@ impl Client {
 
     fn ready_message(&mut self) -> SqlResult<()> {
         self.send_notices()?;
+        self.session.end_implicit();
         let reported = self.session.settings.reported();
         for (at, (name, value)) in reported.iter().enumerate() {
             if self.reported.get(at).is_none_or(|(_, told)| told != value) {
@@ -253,11 +275,7 @@ impl Client {
         }
         self.reported = reported;
         let status = match self.session.transaction.status() {
-            Status::Idle => {
-                // The next statement is a new transaction.
-                drop(self.session.transaction.take_pending());
-                TransactionStatus::Idle
-            }
+            Status::Idle => TransactionStatus::Idle,
             Status::InBlock => TransactionStatus::Transaction,
             Status::Failed => TransactionStatus::Error,
         };
@@ -272,7 +290,7 @@ pub(crate) async fn parse_on_large_stack(server: &Arc<Server>, text: &str) -> Sq
     parse(text, server.config.statement_bytes_max)
 }
 
-async fn expired(timeout: Option<std::time::Duration>) {
+async fn expired(timeout: Option<Duration>) {
     match timeout {
         // A future that never completes, given so long.
         Some(timeout) => {

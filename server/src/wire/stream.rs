@@ -91,7 +91,9 @@ impl Connection {
 
     async fn fill(&mut self, len: usize) -> Result<(), Broken> {
         while self.input.len() < len {
-            self.input.reserve((len - self.input.len()).clamp(8 << 10, 1 << 20));
+            // Not more than has come already: a client can announce what it never sends.
+            let most = self.input.len().max(64 << 10);
+            self.input.reserve((len - self.input.len()).clamp(8 << 10, most));
             if self.transport.read_buf(&mut self.input).await? == 0 {
                 return Err(Broken::Gone);
             }
@@ -141,6 +143,10 @@ impl Connection {
         }
         self.fill(1 + len).await?;
         let mut message = self.input.split_to(1 + len);
+        if len > BUFFER_BYTES_KEPT && self.input.is_empty() {
+            // Else the next read would take the memory of this message over, and keep it.
+            self.input = BytesMut::new();
+        }
         message.advance(5);
         Ok((tag, message.freeze()))
     }

@@ -46,7 +46,7 @@ impl Session {
             Kind::Rollback { chain } => self.roll_back_block(*chain),
             Kind::Savepoint(name) => {
                 self.require_block("SAVEPOINT")?;
-                self.transaction.savepoint(name.clone());
+                self.transaction.savepoint(name.clone(), self.settings.snapshot());
                 done("SAVEPOINT")
             }
             Kind::Release(name) => {
@@ -56,7 +56,8 @@ impl Session {
             }
             Kind::RollbackTo(name) => {
                 self.require_block("ROLLBACK TO SAVEPOINT")?;
-                self.transaction.roll_back_to(name)?;
+                let settings = self.transaction.roll_back_to(name)?;
+                self.settings.restore(settings);
                 self.portals.clear();
                 done("ROLLBACK")
             }
@@ -126,6 +127,7 @@ impl Session {
         match self.transaction.status() {
             Status::Idle => {
                 self.settle(control).await?;
+                self.settings.commit();
                 self.warn(sqlstate::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress");
                 done("COMMIT")
             }

@@ -1,0 +1,36 @@
+//! The server as its clients meet it: the PostgreSQL protocol, byte by byte and through the clients
+//! that people use, and HTTP.
+//!
+//! | module | has |
+//! | --- | --- |
+//! | [`raw`] | a client that says anything, and shows every answer as a line of text |
+//! | [`conversation`] | what is said after the start: pipelines, portals, transactions, COPY |
+//! | [`types`] | every type, both ways, in both formats, against bytes that PostgreSQL sent |
+//! | [`startup`], [`messages`] | attacks before the client is known, and after |
+//! | [`streaming`] | large results, slow clients, cancelling |
+//! | [`tls`], [`certificate`] | encryption, and passwords over it |
+//! | [`lifecycle`] | where the server listens, how it is configured, how it ends |
+//! | [`http`] | health, metrics, line protocol |
+//! | [`psql`], [`rust_client`], [`python`], [`java`] | psql, tokio-postgres, psycopg, pgjdbc |
+//!
+//! The conversations, the types, and the scripts of psycopg and pgjdbc say what PostgreSQL 15 does.
+//! With `TIDEMARK_TEST_REFERENCE=host:port` they talk to a real one instead of our server, to see that
+//! it is so: it needs a superuser and a database `tidemark`, and trusts its clients.
+
+#![expect(clippy::disallowed_methods, reason = "these are real processes in real time")]
+
+mod certificate;
+mod clients;
+mod conversation;
+mod http;
+mod java;
+mod lifecycle;
+mod messages;
+mod psql;
+mod python;
+mod raw;
+mod rust_client;
+mod startup;
+mod streaming;
+mod tls;
+mod types;
