@@ -90,6 +90,10 @@ impl SessionSettings {
 
     fn raw(&self, definition: &Definition) -> &str {
         let key = definition.key();
+        if !self.in_block && key.starts_with("transaction_") {
+            // A statement outside a block is a transaction with the defaults.
+            return self.value(&format!("default_{key}"));
+        }
         let set = self.local.get(&key).or_else(|| self.session.get(&key));
         set.map_or(definition.default, String::as_str)
     }
@@ -280,9 +284,7 @@ impl SessionSettings {
 
     /// Whether transactions may only read.
     pub fn is_read_only(&self) -> bool {
-        // A statement outside a block is a transaction with the defaults.
-        self.value(if self.in_block { "transaction_read_only" } else { "default_transaction_read_only" })
-            == "on"
+        self.value("transaction_read_only") == "on"
     }
 
     /// The namespaces in which names without one are looked up, in order.
