@@ -187,12 +187,13 @@ impl Compiler<'_> {
             Some(Expr::Const(value)) => Some(functions::int(std::slice::from_ref(value), 0)),
             _ => None,
         };
-        match (bound(0), bound(1)) {
-            (Some(start), Some(stop)) if start.abs_diff(stop) > LENGTH_MAX.unsigned_abs() => {
-                Err(Fault::NotOurs)
-            }
-            _ => Ok(()),
-        }
+        let length = match (bound(0), bound(1)) {
+            (Some(start), Some(stop)) => start.abs_diff(stop),
+            // One bound is computed, if only from integer to bigint: the other one tells how far it is.
+            (Some(known), None) | (None, Some(known)) => known.unsigned_abs(),
+            (None, None) => 0,
+        };
+        if length > LENGTH_MAX.unsigned_abs() { Err(Fault::NotOurs) } else { Ok(()) }
     }
 
     fn argument(&mut self, value: Typed, slot: &Slot, element: Option<&PgType>) -> Compiled<Expr> {
