@@ -18,6 +18,7 @@
 //! it is so: it needs a superuser and a database `tidemark`, and trusts its clients.
 
 #![expect(clippy::disallowed_methods, reason = "these are real processes in real time")]
+#![expect(clippy::type_complexity, reason = "a table of cases says by its columns what it is")]
 
 mod certificate;
 mod clients;

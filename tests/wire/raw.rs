@@ -208,7 +208,7 @@ pub(crate) fn tcp(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The answer of the server that it lets the client go on, and how.
+/// Asks the server to cancel what a session does.
 pub(crate) fn cancel(address: SocketAddr, key: &[u8]) {
     let mut raw = Raw::open(address);
     raw.send(&request(CANCEL_REQUEST, key));

@@ -6,8 +6,8 @@ use tidemark_tests::server::{Options, Server};
 
 use crate::clients::{PASSWORD, protected};
 use crate::raw::{
-    GSSENC_REQUEST, PROTOCOL_3_0, Raw, SSL_REQUEST, execute, message, parse, query, request, startup,
-    startup_of, string, sync, tcp,
+    GSSENC_REQUEST, PROTOCOL_3_0, Raw, SSL_REQUEST, execute, message, parse, query, request, run_extended,
+    startup, startup_of, string, sync, tcp,
 };
 
 const MIB: u64 = 1 << 20;
@@ -44,7 +44,7 @@ fn nothing_is_answered_before_authentication() {
     let refused = "error FATAL 08P01 expected SASL response, got message type";
     for (sent, tag) in [
         (ask.clone(), 'Q'),
-        (run_parse(), 'P'),
+        (run_extended("SELECT 1"), 'P'),
         (sync(), 'S'),
         (message(b'd', b"1"), 'd'),
         (message(b'F', b"\0\0\0\0"), 'F'),
@@ -73,10 +73,6 @@ fn nothing_is_answered_before_authentication() {
         assert!(told.last().unwrap().starts_with("error FATAL "), "{told:?}");
         assert!(!told.iter().any(|line| line.starts_with("row") || line.starts_with("ready")), "{told:?}");
     }
-}
-
-fn run_parse() -> Vec<u8> {
-    crate::raw::run_extended("SELECT 1")
 }
 
 #[test]
@@ -118,8 +114,7 @@ fn encryption_may_be_asked_for_in_either_order_and_once() {
 
 #[test]
 fn a_message_before_authentication_is_small() {
-    let (mut server, _certificate) = protected_without_password();
-    unharmed(&mut server, |server| {
+    unharmed(&mut Server::start(), |server| {
         let huge = 400_u32 << 20;
         // A startup message of 400 MB, of which 1 MB comes.
         let mut raw = Raw::open(server.pg);
@@ -139,10 +134,6 @@ fn a_message_before_authentication_is_small() {
         ["error FATAL 08P01 invalid message length 419430400: at most 10000 bytes are allowed"]
     );
     assert!(server.memory_bytes("VmHWM").saturating_sub(before) < 16 * MIB);
-}
-
-fn protected_without_password() -> (Server, ()) {
-    (Server::start(), ())
 }
 
 #[test]
