@@ -11,7 +11,11 @@
 //! | --- | --- |
 //! | [`planner`] | what all sessions share, logical and physical planning |
 //! | [`rewrite`] | PostgreSQL's meaning for what DataFusion would read otherwise |
-//! | [`arithmetic`] | integers that overflow and divisions by zero are errors |
+//! | [`operators`], [`coerce`], [`resolve`] | operators and types as PostgreSQL resolves them |
+//! | [`open`] | functions whose arguments may be of any one type |
+//! | [`series`] | `generate_series` |
+//! | [`arithmetic`] | numbers that overflow and divisions by zero are errors |
+//! | [`aggregates`] | sums and averages in PostgreSQL's types |
 //! | [`provider`], [`scan`], [`predicate`] | a collection as a table, its scan, what a scan can skip |
 //! | [`direct`] | scans of a few rows, without all of this |
 //! | [`options`] | what functions know of the session |
@@ -19,16 +23,22 @@
 //! | [`memory`] | memory pools: per query under one for all |
 //! | [`errors`] | DataFusion's errors in PostgreSQL's words |
 
+pub mod aggregates;
 pub mod arithmetic;
+pub mod coerce;
 pub mod direct;
 pub mod errors;
 pub mod memory;
+pub mod open;
+pub mod operators;
 pub mod options;
 pub mod parameters;
 pub mod planner;
 pub mod predicate;
 pub mod provider;
 pub mod query;
+pub mod resolve;
 pub mod rewrite;
 pub mod scan;
+pub mod series;
 pub mod types;

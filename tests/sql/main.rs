@@ -42,7 +42,10 @@ files! {
         transactions windows with
     }
     tidemark {
-        differences explain timeseries
+        aggregates arithmetic conditions dates ddl differences errors explain extract formatting
+        grouping identifiers inserts intervals joins null_ordering numerics parameters
+        regular_expressions series set_operations statistics strings subqueries time_functions
+        time_zones timeseries transactions windows with
     }
 }
 

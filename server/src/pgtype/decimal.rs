@@ -28,7 +28,12 @@ pub enum TrailingZeros {
     Keep,
     /// They are not: the type has no fixed number of digits.
     Trim,
+    /// As many digits are written as PostgreSQL gives a quotient, which depends on its size.
+    Quotient,
 }
+
+/// The type of quotients of numerics: no column has it.
+pub const QUOTIENT: NumericModifier = NumericModifier { precision: 75, scale: 20 };
 
 impl TrailingZeros {
     /// Columns of `numeric` without precision have a scale only because Arrow needs one.
@@ -37,6 +42,8 @@ impl TrailingZeros {
             NUMERIC_UNCONSTRAINED;
         if precision == unconstrained_precision && i16::from(scale) == i16::from(unconstrained_scale) {
             TrailingZeros::Trim
+        } else if precision == QUOTIENT.precision && i16::from(scale) == i16::from(QUOTIENT.scale) {
+            TrailingZeros::Quotient
         } else {
             TrailingZeros::Keep
         }
@@ -94,6 +101,10 @@ fn place(zeros: &mut [u8], value: u128) {
 }
 
 fn write_magnitude(out: &mut BytesMut, is_negative: bool, digits: &[u8], layout: Layout) {
+    if layout.zeros == TrailingZeros::Quotient {
+        let (digits, scale) = quotient_digits(digits, usize::from(layout.scale.unsigned_abs()));
+        return write_form(out, is_negative, &digits, scale, layout.form);
+    }
     let (digits, scale) = match usize::try_from(layout.scale) {
         Ok(scale) => trimmed(digits, scale, layout.zeros),
         Err(_) => {
@@ -104,6 +115,39 @@ fn write_magnitude(out: &mut BytesMut, is_negative: bool, digits: &[u8], layout:
         }
     };
     write_form(out, is_negative, digits, scale, layout.form);
+}
+
+/// The digits of a quotient that PostgreSQL computes: sixteen that count and up to four more, as they
+/// are in groups of four. One is written as if it were below one, and so is every power of 10,000.
+fn quotient_digits(digits: &[u8], scale: usize) -> (Vec<u8>, usize) {
+    if digits == b"0" {
+        return (digits.to_vec(), scale);
+    }
+    let before = digits.len().saturating_sub(scale);
+    let is_power = digits[0] == b'1' && digits[1..].iter().all(|digit| *digit == b'0') && before % 4 == 1;
+    let groups = before.div_ceil(4) - usize::from(is_power && before > 0);
+    let kept = scale.saturating_sub(4 * groups);
+    let (head, tail) = digits.split_at(digits.len() - (scale - kept).min(digits.len()));
+    let mut rounded = head.to_vec();
+    if tail.first().is_some_and(|digit| *digit >= b'5') {
+        carry(&mut rounded);
+    }
+    if rounded.is_empty() {
+        rounded.push(b'0');
+    }
+    (rounded, kept)
+}
+
+/// One more in the last digit.
+fn carry(digits: &mut Vec<u8>) {
+    for digit in digits.iter_mut().rev() {
+        if *digit < b'9' {
+            *digit += 1;
+            return;
+        }
+        *digit = b'0';
+    }
+    digits.insert(0, b'1');
 }
 
 fn write_form(out: &mut BytesMut, is_negative: bool, digits: &[u8], scale: usize, form: Form) {
@@ -118,8 +162,8 @@ fn write_form(out: &mut BytesMut, is_negative: bool, digits: &[u8], scale: usize
 
 /// Cuts zeros off the end of the digits after the point.
 fn trimmed(digits: &[u8], scale: usize, zeros: TrailingZeros) -> (&[u8], usize) {
-    if zeros == TrailingZeros::Keep || digits == b"0" {
-        return (digits, if zeros == TrailingZeros::Keep { scale } else { 0 });
+    if zeros != TrailingZeros::Trim || digits == b"0" {
+        return (digits, if zeros == TrailingZeros::Trim { 0 } else { scale });
     }
     let count = digits.iter().rev().take(scale).take_while(|digit| **digit == b'0').count();
     (&digits[..digits.len() - count], scale - count)
@@ -289,10 +333,20 @@ pub fn to_i256(value: &BigInt) -> Option<i256> {
 /// A number of a decimal array.
 pub fn numeric_of(value: i256, scale: i8, zeros: TrailingZeros) -> Numeric {
     let units = BigInt::from_signed_bytes_le(&value.to_le_bytes());
+    let units_text = match zeros {
+        TrailingZeros::Quotient => units.magnitude().to_string(),
+        _ => String::new(),
+    };
     let number = BigDecimal::new(units, i64::from(scale));
     match zeros {
+        TrailingZeros::Quotient if scale >= 0 => {
+            let (digits, scale) = quotient_digits(units_text.as_bytes(), usize::from(scale.unsigned_abs()));
+            let digits = String::from_utf8_lossy(&digits).parse().unwrap_or_default();
+            let magnitude = BigDecimal::new(digits, i64::try_from(scale).unwrap_or(0));
+            Numeric::Finite(if value.is_negative() { -magnitude } else { magnitude })
+        }
         TrailingZeros::Keep if scale >= 0 => Numeric::Finite(number),
-        TrailingZeros::Keep => Numeric::Finite(number.with_scale(0)),
+        TrailingZeros::Keep | TrailingZeros::Quotient => Numeric::Finite(number.with_scale(0)),
         TrailingZeros::Trim => {
             let normal = number.normalized();
             let scale = normal.fractional_digit_count().max(0);

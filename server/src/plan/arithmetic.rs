@@ -1,41 +1,39 @@
-//! Arithmetic that fails where PostgreSQL's does: integers that overflow (22003) and divisions by
-//! zero (22012), of floats too. DataFusion's own wraps around and gives infinity.
+//! Arithmetic that fails where PostgreSQL's does: numbers that overflow (22003) and divisions by zero
+//! (22012), of floats too. DataFusion's own wraps around and gives infinity.
 //!
-//! Operators on such operands are planned as functions, which know no order of their own: a range
-//! over an arithmetic expression of a column is not pushed into a scan.
+//! Numerics keep all their digits: a sum has those of the operand with more, a product those of both.
+//! A quotient has twenty, of which as many are shown as PostgreSQL computes.
+//!
+//! Operators on numbers are planned as functions, which know no order of their own: a range over an
+//! arithmetic expression of a column is not pushed into a scan.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Datum};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Datum, Decimal256Array};
 use datafusion::arrow::compute::kernels::numeric;
-use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type};
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
+use datafusion::arrow::datatypes::{DataType, Decimal256Type, Float32Type, Float64Type, i256};
 use datafusion::arrow::error::ArrowError;
-use datafusion::common::{DFSchema, Result, exec_datafusion_err};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::common::{Result, ScalarValue, exec_datafusion_err};
+use datafusion::logical_expr::interval_arithmetic::Interval;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::error::SqlError;
+use crate::pgtype::decimal::QUOTIENT;
 use crate::sqlstate;
 
-/// Plans operators on numbers as checked functions.
-#[derive(Debug)]
-pub struct CheckedArithmetic;
+/// The type of a quotient of numerics.
+pub const DIVIDED: DataType = DataType::Decimal256(QUOTIENT.precision, QUOTIENT.scale.cast_signed());
 
-impl ExprPlanner for CheckedArithmetic {
-    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        let Some(operation) = Operation::of(&expr.op) else { return Ok(PlannerResult::Original(expr)) };
-        let types = (expr.left.get_type(schema), expr.right.get_type(schema));
-        // A type that is not known yet (a parameter's) is left to DataFusion.
-        let (Ok(left), Ok(right)) = types else { return Ok(PlannerResult::Original(expr)) };
-        if common_type(&left, &right, operation).is_none() {
-            return Ok(PlannerResult::Original(expr));
-        }
-        let function = ScalarUDF::new_from_impl(Checked::new(operation));
-        Ok(PlannerResult::Planned(function.call(vec![expr.left, expr.right])))
-    }
+/// The type of numerics without precision, and of what does not fit another.
+const UNCONSTRAINED: DataType = DataType::Decimal256(76, QUOTIENT.scale.cast_signed());
+
+/// The function of an operator on numbers.
+pub fn function(operator: &BinaryOperator) -> Option<ScalarUDF> {
+    Operation::of(operator).map(|operation| ScalarUDF::new_from_impl(Checked::new(operation)))
 }
 
 /// An operator.
@@ -94,19 +92,76 @@ fn is_float(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Float32 | DataType::Float64)
 }
 
-/// The type in which operands are brought together, for those that are checked here.
-fn common_type(left: &DataType, right: &DataType, operation: Operation) -> Option<DataType> {
-    if let (Some(left_rank), Some(right_rank)) = (integer_rank(left), integer_rank(right)) {
-        return Some(if left_rank >= right_rank { left.clone() } else { right.clone() });
+/// The digits before and after the point of a number that is no float.
+fn digits(data_type: &DataType) -> Option<(u8, i8)> {
+    Some(match data_type {
+        DataType::Int16 => (5, 0),
+        DataType::Int32 => (10, 0),
+        DataType::Int64 => (19, 0),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            (*precision, *scale)
+        }
+        _ => return None,
+    })
+}
+
+/// The types that operands are brought to, and that of the result.
+struct Types {
+    operands: [DataType; 2],
+    result: DataType,
+}
+
+impl Types {
+    fn of(left: &DataType, right: &DataType, operation: Operation) -> Option<Types> {
+        if let (Some(left_rank), Some(right_rank)) = (integer_rank(left), integer_rank(right)) {
+            let common = if left_rank >= right_rank { left } else { right };
+            return Some(Types { operands: [common.clone(), common.clone()], result: common.clone() });
+        }
+        let number = |it: &DataType| is_float(it) || digits(it).is_some();
+        if is_float(left) || is_float(right) {
+            let both_single = *left == DataType::Float32 && *right == DataType::Float32;
+            let common = if both_single { DataType::Float32 } else { DataType::Float64 };
+            let operands = [common.clone(), common.clone()];
+            return (number(left) && number(right)).then_some(Types { operands, result: common });
+        }
+        Types::of_decimals(digits(left)?, digits(right)?, operation)
     }
-    let divides = matches!(operation, Operation::Divide | Operation::Modulo);
-    let number = |it: &DataType| is_float(it) || integer_rank(it).is_some() || it.is_decimal();
-    let floats = is_float(left) || is_float(right);
-    if !divides || !floats || !number(left) || !number(right) {
-        return None;
+
+    fn of_decimals(left: (u8, i8), right: (u8, i8), operation: Operation) -> Option<Types> {
+        let ((left_precision, left_scale), (right_precision, right_scale)) = (left, right);
+        let wide = [
+            DataType::Decimal256(left_precision, left_scale),
+            DataType::Decimal256(right_precision, right_scale),
+        ];
+        if operation == Operation::Divide {
+            return Some(Types { operands: wide, result: DIVIDED });
+        }
+        let scale = left_scale.max(right_scale);
+        let before = |precision: u8, scale: i8| i16::from(precision) - i16::from(scale);
+        let (left_before, right_before) =
+            (before(left_precision, left_scale), before(right_precision, right_scale));
+        let (precision, scale) = match operation {
+            Operation::Multiply => {
+                (i16::from(left_precision) + i16::from(right_precision) + 1, left_scale + right_scale)
+            }
+            Operation::Modulo => (left_before.min(right_before) + i16::from(scale), scale),
+            _ => (left_before.max(right_before) + i16::from(scale) + 1, scale),
+        };
+        let precision = u8::try_from(precision.max(1)).unwrap_or(u8::MAX);
+        // A number without precision has no fixed digits either, whatever it is combined with.
+        let is_open = left_precision >= QUOTIENT.precision || right_precision >= QUOTIENT.precision;
+        if is_open || precision > 76 {
+            return Some(Types { operands: wide, result: UNCONSTRAINED });
+        }
+        if precision > 38 || left_precision > 38 || right_precision > 38 {
+            return Some(Types { operands: wide, result: DataType::Decimal256(precision, scale) });
+        }
+        let narrow = [
+            DataType::Decimal128(left_precision, left_scale),
+            DataType::Decimal128(right_precision, right_scale),
+        ];
+        Some(Types { operands: narrow, result: DataType::Decimal128(precision, scale) })
     }
-    let both_single = *left == DataType::Float32 && *right == DataType::Float32;
-    Some(if both_single { DataType::Float32 } else { DataType::Float64 })
 }
 
 /// A checked operator as a function of two arguments.
@@ -120,6 +175,12 @@ impl Checked {
     fn new(operation: Operation) -> Checked {
         Checked { operation, signature: Signature::user_defined(Volatility::Immutable) }
     }
+
+    fn types(&self, types: &[DataType]) -> Result<Types> {
+        let [left, right] = types else { return Err(exec_datafusion_err!("an operator has two operands")) };
+        let found = Types::of(left, right, self.operation);
+        found.ok_or_else(|| exec_datafusion_err!("operands {left} and {right}"))
+    }
 }
 
 impl ScalarUDFImpl for Checked {
@@ -132,34 +193,43 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let [left, right] = types else { return Err(exec_datafusion_err!("an operator has two operands")) };
-        let common = common_type(left, right, self.operation);
-        let common = common.ok_or_else(|| exec_datafusion_err!("operands {left} and {right}"))?;
-        Ok(vec![common.clone(), common])
+        Ok(self.types(types)?.operands.to_vec())
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        Ok(self.coerce_types(types)?.swap_remove(0))
+        Ok(self.types(types)?.result)
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [left, right] = args.args.as_slice() else {
             return Err(exec_datafusion_err!("an operator has two operands"));
         };
-        let divides = matches!(self.operation, Operation::Divide | Operation::Modulo);
-        if divides && is_float(&args.return_type().clone()) {
-            check_divisor(&right.to_array(args.number_rows)?)?;
-        }
+        let result_type = args.return_type().clone();
         let scalars = matches!((left, right), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
-        let left: Box<dyn Datum> = datum(left)?;
-        let right: Box<dyn Datum> = datum(right)?;
-        let result = self.operation.apply(left.as_ref(), right.as_ref());
-        let result = result.map_err(|error| failed(&error, args.return_type()))?;
+        let result = if result_type == DIVIDED {
+            let row_count = if scalars { 1 } else { args.number_rows };
+            divide(&left.to_array(row_count)?, &right.to_array(row_count)?)?
+        } else {
+            if is_float(&result_type) && matches!(self.operation, Operation::Divide | Operation::Modulo) {
+                check_divisor(left, right, args.number_rows)?;
+            }
+            let (left_datum, right_datum) = (datum(left)?, datum(right)?);
+            let result = self.operation.apply(left_datum.as_ref(), right_datum.as_ref());
+            let result = result.map_err(|error| failed(&error, &result_type))?;
+            if is_float(&result_type) {
+                check_range(&result, left, right)?;
+            }
+            in_type(result, &result_type)?
+        };
         if scalars {
-            let value = datafusion::common::ScalarValue::try_from_array(&result, 0)?;
-            return Ok(ColumnarValue::Scalar(value));
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
         }
         Ok(ColumnarValue::Array(result))
+    }
+
+    fn evaluate_bounds(&self, inputs: &[&Interval]) -> Result<Interval> {
+        let types: Vec<DataType> = inputs.iter().map(|input| input.data_type()).collect();
+        Interval::make_unbounded(&self.types(&types)?.result)
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
@@ -180,13 +250,112 @@ fn datum(value: &ColumnarValue) -> Result<Box<dyn Datum>> {
     })
 }
 
-fn check_divisor(divisor: &ArrayRef) -> Result<()> {
-    let has_zero = match divisor.data_type() {
-        DataType::Float32 => divisor.as_primitive::<Float32Type>().iter().any(|it| it == Some(0.0)),
-        DataType::Float64 => divisor.as_primitive::<Float64Type>().iter().any(|it| it == Some(0.0)),
-        _ => false,
+/// Decimals of another precision than the kernels give them.
+fn in_type(result: ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
+    if result.data_type() == data_type {
+        return Ok(result);
+    }
+    let checked = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(&result, data_type, &checked).map_err(|_| overflows())
+}
+
+fn overflows() -> datafusion::common::DataFusionError {
+    let error = SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "value overflows numeric format");
+    datafusion::common::DataFusionError::External(Box::new(error))
+}
+
+/// A zero that a value is divided by.
+fn check_divisor(left: &ColumnarValue, right: &ColumnarValue, row_count: usize) -> Result<()> {
+    let is_zero = |scalar: &ScalarValue| {
+        matches!(scalar, ScalarValue::Float64(Some(it)) if *it == 0.0)
+            || matches!(scalar, ScalarValue::Float32(Some(it)) if *it == 0.0)
+    };
+    let has_zero = match right {
+        ColumnarValue::Scalar(scalar) if is_zero(scalar) => {
+            let left = left.to_array(row_count)?;
+            left.null_count() < left.len()
+        }
+        ColumnarValue::Scalar(_) => false,
+        ColumnarValue::Array(divisors) => {
+            let left = left.to_array(row_count)?;
+            (0..divisors.len()).any(|row| left.is_valid(row) && float_at(divisors, row) == Some(0.0))
+        }
     };
     if has_zero { Err(division_by_zero()) } else { Ok(()) }
+}
+
+fn float_at(array: &ArrayRef, row: usize) -> Option<f64> {
+    if array.is_null(row) {
+        return None;
+    }
+    match array.data_type() {
+        DataType::Float32 => Some(f64::from(array.as_primitive::<Float32Type>().value(row))),
+        DataType::Float64 => Some(array.as_primitive::<Float64Type>().value(row)),
+        _ => None,
+    }
+}
+
+/// An infinity that was made of finite numbers.
+fn check_range(result: &ArrayRef, left: &ColumnarValue, right: &ColumnarValue) -> Result<()> {
+    let has_infinity = match result.data_type() {
+        DataType::Float32 => result.as_primitive::<Float32Type>().values().iter().any(|it| it.is_infinite()),
+        _ => result.as_primitive::<Float64Type>().values().iter().any(|it| it.is_infinite()),
+    };
+    if !has_infinity {
+        return Ok(());
+    }
+    let (left, right) = (left.to_array(result.len())?, right.to_array(result.len())?);
+    let is_finite = |array: &ArrayRef, row| float_at(array, row).is_some_and(f64::is_finite);
+    let overflowed = (0..result.len()).any(|row| {
+        float_at(result, row).is_some_and(f64::is_infinite) && is_finite(&left, row) && is_finite(&right, row)
+    });
+    if !overflowed {
+        return Ok(());
+    }
+    let error = SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: overflow");
+    Err(datafusion::common::DataFusionError::External(Box::new(error)))
+}
+
+/// Quotients of decimals of 256 bits, half away from zero.
+fn divide(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
+    let (left_scale, right_scale) = (scale_of(left)?, scale_of(right)?);
+    let (left, right) = (left.as_primitive::<Decimal256Type>(), right.as_primitive::<Decimal256Type>());
+    let ten = i256::from_i128(10);
+    let shift = i32::from(QUOTIENT.scale) + i32::from(right_scale) - i32::from(left_scale);
+    let power = ten.checked_pow(shift.unsigned_abs()).ok_or_else(overflows)?;
+    let quotient = |left: i256, right: i256| {
+        if right == i256::ZERO {
+            return Err(division_by_zero());
+        }
+        let (dividend, divisor) = match shift >= 0 {
+            true => (left.checked_mul(power), Some(right)),
+            false => (Some(left), right.checked_mul(power)),
+        };
+        let (Some(dividend), Some(divisor)) = (dividend, divisor) else { return Err(overflows()) };
+        let (quotient, rest) = (dividend.wrapping_div(divisor), dividend.wrapping_rem(divisor));
+        let (rest, whole) = (rest.wrapping_abs(), divisor.wrapping_abs());
+        if rest < whole.wrapping_sub(rest) {
+            return Ok(quotient);
+        }
+        let is_negative = (dividend < i256::ZERO) != (divisor < i256::ZERO);
+        let one = if is_negative { i256::MINUS_ONE } else { i256::ONE };
+        quotient.checked_add(one).ok_or_else(overflows)
+    };
+    let quotients = left.iter().zip(right.iter()).map(|pair| match pair {
+        (Some(left), Some(right)) => quotient(left, right).map(Some),
+        _ => Ok(None),
+    });
+    let quotients = quotients.collect::<Result<Vec<Option<i256>>>>()?;
+    let array: Decimal256Array = quotients.into_iter().collect();
+    let array = array.with_precision_and_scale(QUOTIENT.precision, QUOTIENT.scale.cast_signed());
+    Ok(Arc::new(array.map_err(|_| overflows())?))
+}
+
+fn scale_of(array: &ArrayRef) -> Result<i8> {
+    match array.data_type() {
+        DataType::Decimal256(_, scale) => Ok(*scale),
+        other => Err(exec_datafusion_err!("a decimal was expected, not {other}")),
+    }
 }
 
 fn division_by_zero() -> datafusion::common::DataFusionError {
@@ -202,7 +371,7 @@ fn failed(error: &ArrowError, data_type: &DataType) -> datafusion::common::DataF
                 DataType::Int16 => "smallint",
                 DataType::Int32 => "integer",
                 DataType::Int64 => "bigint",
-                _ => "number",
+                _ => return overflows(),
             };
             SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, format!("{name} out of range"))
         }

@@ -5,7 +5,7 @@
 //! recognised is told as it is, under `XX000` or the class that fits.
 
 use datafusion::arrow::error::ArrowError;
-use datafusion::common::{DataFusionError, SchemaError, Span};
+use datafusion::common::{DataFusionError, SchemaError, Span, TableReference};
 use tidemark_engine::error::ReadError;
 
 use crate::error::SqlError;
@@ -46,6 +46,9 @@ fn convert(error: &DataFusionError) -> SqlError {
                 .with_detail(first_sentence(what))
                 .with_hint("Raise query-memory-per-query, or make the query need less at a time.")
         }
+        DataFusionError::NotImplemented(what) if what.contains("OuterReferenceColumn") => {
+            SqlError::unsupported("a subquery that refers to outer columns in this form")
+        }
         DataFusionError::NotImplemented(what) => {
             SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, first_sentence(what))
         }
@@ -72,6 +75,9 @@ fn external(error: &(dyn std::error::Error + 'static)) -> SqlError {
     }
     if let Some(error) = error.downcast_ref::<ArrowError>() {
         return arrow(error);
+    }
+    if let Some(error) = regular_expression(&error.to_string()) {
+        return error;
     }
     SqlError::internal(error)
 }
@@ -104,13 +110,30 @@ fn arrow(error: &ArrowError) -> SqlError {
             SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "numeric field overflow")
         }
         ArrowError::MemoryError(what) => SqlError::new(sqlstate::OUT_OF_MEMORY, what.clone()),
-        other => SqlError::internal(other),
+        other => regular_expression(&other.to_string()).unwrap_or_else(|| SqlError::internal(other)),
     }
+}
+
+/// What is wrong with a regular expression.
+fn regular_expression(what: &str) -> Option<SqlError> {
+    let (_, detail) = what.split_once("regex parse error:")?;
+    let reason = detail.lines().last()?.trim().trim_start_matches("error: ");
+    let message = format!("invalid regular expression: {reason}");
+    Some(SqlError::new(sqlstate::INVALID_REGULAR_EXPRESSION, message))
 }
 
 fn schema(error: &SchemaError) -> SqlError {
     match error {
-        SchemaError::FieldNotFound { field, .. } => {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let is_source = |relation: &TableReference| {
+                valid_fields
+                    .iter()
+                    .any(|it| it.relation.as_ref().is_some_and(|it| it.table() == relation.table()))
+            };
+            if let Some(relation) = field.relation.as_ref().filter(|relation| !is_source(relation)) {
+                let message = format!("missing FROM-clause entry for table \"{}\"", relation.table());
+                return SqlError::new(sqlstate::UNDEFINED_TABLE, message);
+            }
             let name = match &field.relation {
                 Some(relation) => format!("{}.{}", relation.table(), field.name),
                 None => format!("\"{}\"", field.name),
@@ -157,6 +180,9 @@ fn plan(what: &str) -> SqlError {
         };
         return SqlError::new(sqlstate::GROUPING_ERROR, message);
     }
+    if let Some(error) = misplaced(what) {
+        return error;
+    }
     if what.contains("have the same name") || what.contains("more than once") {
         return SqlError::new(sqlstate::DUPLICATE_ALIAS, first_sentence(what));
     }
@@ -177,6 +203,64 @@ fn plan(what: &str) -> SqlError {
         sqlstate::SYNTAX_ERROR
     };
     SqlError::new(state, first_sentence(what))
+}
+
+/// What stands where it may not, or does not have the type that its place asks for.
+fn misplaced(what: &str) -> Option<SqlError> {
+    let boolean = |place: &str, given: &str| {
+        let message =
+            format!("argument of {place} must be type boolean, not type {}", sql_types(given.trim()));
+        Some(SqlError::new(sqlstate::DATATYPE_MISMATCH, message))
+    };
+    if what.contains("aggregate functions are not allowed in the WHERE")
+        || what.contains("Aggregate functions are not allowed in the WHERE")
+    {
+        return Some(SqlError::new(sqlstate::GROUPING_ERROR, "aggregate functions are not allowed in WHERE"));
+    }
+    if what.to_lowercase().contains("aggregate function calls cannot be nested") {
+        return Some(SqlError::new(sqlstate::GROUPING_ERROR, "aggregate function calls cannot be nested"));
+    }
+    if let Some((_, given)) = what.split_once("requires a boolean expression, got ") {
+        return boolean("NOT", given);
+    }
+    if what.contains("filter with non-boolean predicate")
+        && let Some((_, given)) = what.rsplit_once(" returning ")
+    {
+        return boolean("WHERE", given);
+    }
+    if let Some((_, given)) = what.split_once("oin condition must be boolean type, but got ") {
+        return boolean("JOIN/ON", given);
+    }
+    if let Some(position) = between(what, "rder by column out of bounds, specified: ", ",") {
+        let message = format!("ORDER BY position {position} is not in select list");
+        return Some(SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message));
+    }
+    if what.contains("rder by index starts at 1") {
+        let message = "ORDER BY position 0 is not in select list";
+        return Some(SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message));
+    }
+    if what.contains("SELECT DISTINCT ON expressions must match initial ORDER BY expressions") {
+        let message = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
+        return Some(SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message));
+    }
+    if what.contains("or SELECT DISTINCT, ORDER BY expressions") {
+        let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
+        return Some(SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message));
+    }
+    if what.contains("LIMIT must be >= 0") {
+        return Some(SqlError::new(
+            sqlstate::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE,
+            "LIMIT must not be negative",
+        ));
+    }
+    if what.contains("OFFSET must be >=0") {
+        return Some(SqlError::new(
+            sqlstate::INVALID_ROW_COUNT_IN_RESULT_OFFSET_CLAUSE,
+            "OFFSET must not be negative",
+        ));
+    }
+    what.contains("The subquery should only return one column")
+        .then(|| SqlError::new(sqlstate::SYNTAX_ERROR, "subquery must return only one column"))
 }
 
 fn after_operation(what: &str) -> Option<&str> {
@@ -247,7 +331,7 @@ fn sql_types(text: &str) -> String {
     ];
     let mut text = names.iter().fold(text.to_owned(), |text, (arrow, sql)| text.replace(arrow, sql));
     while let Some(start) = text.find("Timestamp(") {
-        let end = text[start..].find(')').map_or(text.len(), |end| start + end + 1);
+        let end = start + closing(&text[start..]);
         let zoned = text[start..end].contains("Some") || text[start..end].contains('"');
         let name = if zoned { "timestamp with time zone" } else { "timestamp without time zone" };
         text.replace_range(start..end, name);
@@ -257,6 +341,20 @@ fn sql_types(text: &str) -> String {
         text.replace_range(start..end, "numeric");
     }
     text
+}
+
+/// Where the parenthesis that is opened first in a text is closed.
+fn closing(text: &str) -> usize {
+    let mut depth = 0_usize;
+    for (at, character) in text.char_indices() {
+        match character {
+            '(' => depth += 1,
+            ')' if depth <= 1 => return at + 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::logical_expr::LogicalPlan;
-use sqlparser::ast::{CastKind, Expr, Query, Value, Visit, Visitor};
+use sqlparser::ast::{CastKind, Expr, LimitClause, Query, Value, Visit, Visitor};
 use tidemark_catalog::types::{ColumnType, TimeUnit};
 
 use crate::error::{SqlError, SqlResult};
@@ -44,6 +44,18 @@ struct Casts {
 
 impl Visitor for Casts {
     type Break = ();
+
+    /// Row counts are bigint.
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
+            for count in limit.iter().chain(offset.iter().map(|offset| &offset.value)) {
+                if let Some(at) = parameter_number(count) {
+                    self.types.entry(at).or_insert(ColumnType::Int8);
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         if let Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: inner, data_type, .. } = expr

@@ -25,12 +25,16 @@ use sqlparser::ast;
 
 use crate::config::Config;
 use crate::error::{SqlError, SqlResult};
-use crate::plan::arithmetic::CheckedArithmetic;
+use crate::plan::aggregates;
 use crate::plan::errors::to_sql_error;
 use crate::plan::memory::{QueryMemory, QueryPool};
+use crate::plan::open;
+use crate::plan::operators::PostgresOperators;
 use crate::plan::options::StatementOptions;
 use crate::plan::provider::{CollectionTable, StatementData};
+use crate::plan::resolve::resolve_plan;
 use crate::plan::rewrite;
+use crate::plan::series;
 use crate::plan::types::PostgresTypes;
 use crate::sql::functions;
 use crate::sql::names::Resolver;
@@ -77,13 +81,8 @@ impl Planner {
         let sql = &mut options.options_mut().sql_parser;
         sql.parse_float_as_decimal = true;
         sql.collect_spans = true;
-        let mut expr_planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(CheckedArithmetic)];
         let defaults = SessionStateBuilder::new_with_default_features().build();
-        expr_planners.extend(defaults.expr_planners().iter().cloned());
-        let mut template = SessionStateBuilder::new_from_existing(defaults)
-            .with_config(options)
-            .with_expr_planners(expr_planners)
-            .build();
+        let mut template = SessionStateBuilder::new_from_existing(defaults).with_config(options).build();
         functions::register(&mut template)?;
         Ok(Planner {
             template,
@@ -115,10 +114,14 @@ impl Planner {
         rewrite::rewrite_query(&mut query)?;
         let mut options = self.template.config().options().as_ref().clone();
         options.execution.time_zone = Some(context.time_zone.to_string());
+        let operators: Arc<dyn ExprPlanner> =
+            Arc::new(PostgresOperators { time_zone: Arc::clone(&context.time_zone) });
+        let planners = self.template.expr_planners().iter().cloned();
         let names = Names {
             state: &self.template,
             options: &options,
             types: Arc::new(PostgresTypes { time_zone: Arc::clone(&context.time_zone) }),
+            expr_planners: std::iter::once(operators).chain(planners).collect(),
             context,
         };
         let planner = SqlToRel::new_with_options(&names, ParserOptions::from(&options.sql_parser));
@@ -127,7 +130,7 @@ impl Planner {
         let plan =
             planner.sql_statement_to_plan_with_context(ast::Statement::Query(Box::new(query)), &mut planning);
         let plan = plan.map_err(|error| to_sql_error(error, Some(context.text)))?;
-        rewrite::narrow_integers(plan).map_err(|error| to_sql_error(error, Some(context.text)))
+        resolve_plan(plan, &context.time_zone).map_err(|error| to_sql_error(error, Some(context.text)))
     }
 
     /// Runs a logical plan: its schema, and its batches as they come.
@@ -169,10 +172,13 @@ impl Planner {
         let options = config.options_mut();
         options.execution.time_zone = Some(run.time_zone.to_string());
         options.extensions.insert(run.options);
-        SessionStateBuilder::new_from_existing(self.template.clone())
+        let mut state = SessionStateBuilder::new_from_existing(self.template.clone())
             .with_config(config)
             .with_runtime_env(Arc::new(runtime))
-            .build()
+            .build();
+        // Functions are told these options, and not those of no session, only from here on.
+        state.mark_start_execution();
+        state
     }
 }
 
@@ -227,6 +233,7 @@ struct Names<'a> {
     state: &'a SessionState,
     options: &'a ConfigOptions,
     types: Arc<PostgresTypes>,
+    expr_planners: Vec<Arc<dyn ExprPlanner>>,
     context: &'a PlanContext<'a>,
 }
 
@@ -255,6 +262,9 @@ impl ContextProvider for Names<'_> {
             .into_iter()
             .map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)));
         let args = args.collect::<Result<Vec<_>>>()?;
+        if name == "generate_series" {
+            return series::source(&args, &function, self.state, &self.context.time_zone);
+        }
         let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;
         Ok(provider_as_source(provider))
     }
@@ -264,7 +274,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        self.state.expr_planners()
+        &self.expr_planners
     }
 
     fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
@@ -276,10 +286,11 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        match functions::in_time_zone(name, &self.context.time_zone) {
-            Some(function) => Some(Arc::new(function)),
-            None => self.state.scalar_functions().get(name).cloned(),
+        if let Some(function) = functions::in_time_zone(name, &self.context.time_zone) {
+            return Some(Arc::new(function));
         }
+        let function = self.state.scalar_functions().get(name).cloned()?;
+        Some(open::by_name(name, &function).unwrap_or(function))
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
@@ -287,7 +298,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.state.aggregate_functions().get(name).cloned()
+        aggregates::by_name(name).or_else(|| self.state.aggregate_functions().get(name).cloned())
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {

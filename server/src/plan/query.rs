@@ -23,7 +23,7 @@ use crate::plan::errors::{read, to_sql_error};
 use crate::plan::options::StatementOptions;
 use crate::plan::planner::{PlanContext, Planner, RunContext, Running, bind};
 use crate::plan::provider::{OwnWrites, StatementData, as_collection};
-use crate::plan::rewrite::output_name;
+use crate::plan::rewrite::naming::output_name;
 use crate::server::Server;
 use crate::session::control::cancelled;
 use crate::session::field::{Field, Fields};

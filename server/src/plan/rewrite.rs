@@ -1,46 +1,32 @@
-//! PostgreSQL's meaning for what DataFusion would read otherwise.
+//! PostgreSQL's meaning for what DataFusion would read otherwise, on the statement before it is planned:
 //!
-//! On the statement, before it is planned ([`rewrite_query`]):
-//!
-//! - casts become functions that follow PostgreSQL's rules (rounding, texts, errors);
+//! - casts become functions that follow PostgreSQL's rules (rounding, texts, errors), and so do
+//!   forms of expressions that DataFusion has not or reads otherwise ([`forms`]);
+//! - constants have PostgreSQL's types ([`constants`]);
 //! - `pg_catalog.f()` is `f()`; names of functions are those DataFusion knows;
-//! - `x = ANY(array)` becomes a function; so do other forms that DataFusion does not plan;
 //! - output columns without a name get PostgreSQL's, and equal names are told apart for DataFusion by
-//!   a suffix that [`output_name`] takes off again.
-//!
-//! On the plan ([`narrow_integers`]): integer constants that fit `integer` have that type, not
-//! `bigint`.
+//!   a suffix that [`naming::output_name`] takes off again.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Result as DataFusionResult, ScalarValue};
-use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder, Values};
 use sqlparser::ast::{
-    self, BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-    SetExpr, Value, VisitMut, VisitorMut,
+    Distinct, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, LimitClause,
+    NamedWindowExpr, OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier,
+    TableFactor, VisitMut, VisitorMut, WindowFrame, WindowFrameBound, WindowType,
 };
-use tidemark_catalog::types::ColumnType;
 
 use crate::error::{SqlError, SqlResult};
-use crate::sql::functions::cast::function_name;
-use crate::sql::names;
-use crate::sql::types::column_type;
+use crate::sqlstate;
 
-/// Between a name and the number that tells it from an equal one. No name in SQL can have it.
-const SUFFIX: char = '\u{1}';
-
-/// The name of an output column as clients see it.
-pub fn output_name(name: &str) -> &str {
-    name.split_once(SUFFIX).map_or(name, |(name, _)| name)
-}
+pub mod constants;
+pub mod forms;
+pub mod naming;
+pub mod sources;
 
 /// Rewrites a query in place.
 ///
 /// # Errors
-/// A type in it does not exist.
+/// A type in it does not exist, or a form of it is not supported.
 pub fn rewrite_query(query: &mut Query) -> SqlResult<()> {
     match VisitMut::visit(query, &mut Rewriter) {
         ControlFlow::Continue(()) => Ok(()),
@@ -50,305 +36,169 @@ pub fn rewrite_query(query: &mut Query) -> SqlResult<()> {
 
 struct Rewriter;
 
+fn flow(done: SqlResult<()>) -> ControlFlow<SqlError> {
+    match done {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
+}
+
 impl VisitorMut for Rewriter {
     type Break = SqlError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
-        name_outputs(&mut query.body);
-        ControlFlow::Continue(())
+        naming::name_outputs(&mut query.body);
+        flow(prepare_query(query))
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
+        restore_query(query);
+        flow(conditions(&mut query.body))
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
+        flow(sources::rewrite_source(factor))
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
-        match rewrite_expr(expr) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
+        let done = forms::rewrite(expr);
+        if let Expr::Function(function) = expr {
+            if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
+                restore_frame(spec.window_frame.as_mut());
+                spec.order_by.iter_mut().for_each(|it| constants::restore(&mut it.expr));
+            }
+            if let FunctionArguments::List(list) = &mut function.args
+                && is_told_by_constants(&function.name.to_string())
+            {
+                for argument in &mut list.args {
+                    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = argument {
+                        constants::restore(argument);
+                    }
+                }
+            }
         }
+        flow(done)
     }
 }
 
-fn rewrite_expr(expr: &mut Expr) -> SqlResult<()> {
-    match expr {
-        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: inner, data_type, .. } => {
-            let inner = std::mem::replace(inner.as_mut(), null());
-            *expr = cast(inner, data_type)?;
+/// Functions of which DataFusion wants to see constants as they are.
+fn is_told_by_constants(name: &str) -> bool {
+    matches!(
+        name.to_ascii_lowercase().as_str(),
+        "ntile" | "lag" | "lead" | "nth_value" | "approx_percentile_cont" | "percentile_cont"
+    )
+}
+
+/// FETCH FIRST is LIMIT; what DataFusion would answer wrongly is refused.
+fn prepare_query(query: &mut Query) -> SqlResult<()> {
+    if let Some(fetch) = query.fetch.take() {
+        if fetch.with_ties || fetch.percent {
+            return Err(SqlError::unsupported("FETCH FIRST … WITH TIES"));
         }
-        Expr::TypedString(typed) => {
-            let text = Expr::Value(typed.value.clone());
-            *expr = cast(text, &typed.data_type)?;
-        }
-        Expr::Function(function) => rewrite_function(function),
-        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } if !is_subquery(right) => {
-            let left = std::mem::replace(left.as_mut(), null());
-            let right = std::mem::replace(right.as_mut(), null());
-            *expr = call("array_has", vec![unparenthesized(right), left]);
-        }
-        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } if !is_subquery(right) => {
-            let left = std::mem::replace(left.as_mut(), null());
-            let right = std::mem::replace(right.as_mut(), null());
-            let found = call("array_has", vec![unparenthesized(right), left]);
-            *expr = Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(found) };
-        }
-        Expr::Collate { expr: inner, .. } => {
-            // There is one collation, that of bytes.
-            *expr = std::mem::replace(inner.as_mut(), null());
-        }
-        _ => {}
+        let one = || constants::integer("1");
+        let limit = Some(fetch.quantity.unwrap_or_else(one));
+        query.limit_clause = Some(match query.limit_clause.take() {
+            Some(LimitClause::LimitOffset { limit: None, offset, limit_by }) => {
+                LimitClause::LimitOffset { limit, offset, limit_by }
+            }
+            _ => LimitClause::LimitOffset { limit, offset: None, limit_by: Vec::new() },
+        });
     }
-    Ok(())
-}
-
-fn null() -> Expr {
-    Expr::Value(Value::Null.into())
-}
-
-fn is_subquery(expr: &Expr) -> bool {
-    match expr {
-        Expr::Subquery(_) => true,
-        Expr::Nested(inner) => is_subquery(inner),
-        _ => false,
+    if !query.locks.is_empty() {
+        return Err(SqlError::unsupported("FOR UPDATE/SHARE"));
     }
+    check_body(&query.body)
 }
 
-fn unparenthesized(expr: Expr) -> Expr {
-    match expr {
-        Expr::Nested(inner) => unparenthesized(*inner),
-        other => other,
-    }
-}
-
-/// A call of a function.
-pub fn call(name: &str, args: Vec<Expr>) -> Expr {
-    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
-    Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: args.collect(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
-}
-
-/// A cast as a function that follows PostgreSQL's rules.
-fn cast(inner: Expr, data_type: &SqlType) -> SqlResult<Expr> {
-    let column_type = column_type(data_type)?;
-    // A parameter that is cast has the type it is cast to: nothing is left to be done.
-    if let Expr::Value(value) = &inner
-        && let Value::Placeholder(_) = value.value
-    {
-        return Ok(plain_cast(inner, data_type));
-    }
-    Ok(call(&function_name(&column_type), vec![inner]))
-}
-
-fn plain_cast(inner: Expr, data_type: &SqlType) -> Expr {
-    Expr::Cast {
-        kind: CastKind::DoubleColon,
-        expr: Box::new(inner),
-        data_type: data_type.clone(),
-        array: false,
-        format: None,
-    }
-}
-
-fn rewrite_function(function: &mut Function) {
-    let Ok(mut parts) = names::parts(&function.name) else { return };
-    let qualified = parts.len() == 2 && parts[0] == "pg_catalog";
-    if qualified {
-        parts.remove(0);
-    }
-    let [name] = parts.as_slice() else { return };
-    let known = match name.as_str() {
-        "char_length" | "character_length" => Some("char_length"),
-        "every" => Some("bool_and"),
-        "transaction_timestamp" | "statement_timestamp" | "current_timestamp" => Some("now"),
-        "percentile_disc" => Some("percentile_disc"),
-        _ => None,
-    };
-    if qualified || known.is_some() {
-        let name = known.unwrap_or(name);
-        function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]);
-    }
-}
-
-/// Gives the output columns of every SELECT of a query names that are PostgreSQL's and distinct.
-fn name_outputs(body: &mut SetExpr) {
+fn check_body(body: &SetExpr) -> SqlResult<()> {
     match body {
-        SetExpr::Select(select) => name_select(select),
+        SetExpr::SetOperation { op, set_quantifier, left, right } => {
+            let is_all = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+            if is_all && !matches!(op, SetOperator::Union) {
+                return Err(SqlError::unsupported(format!("{op} ALL")));
+            }
+            check_body(left)?;
+            check_body(right)
+        }
+        SetExpr::Select(select) => sources::check_names(select),
+        _ => Ok(()),
+    }
+}
+
+/// Puts constants back as they were where they are no values: places of columns, row counts, frames.
+fn restore_query(query: &mut Query) {
+    if let Some(order_by) = &mut query.order_by
+        && let OrderByKind::Expressions(exprs) = &mut order_by.kind
+    {
+        exprs.iter_mut().for_each(|it| constants::restore(&mut it.expr));
+    }
+    match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+            limit.iter_mut().for_each(constants::restore_within);
+            offset.iter_mut().for_each(|it| constants::restore_within(&mut it.value));
+        }
+        Some(LimitClause::OffsetCommaLimit { offset, limit }) => {
+            constants::restore_within(offset);
+            constants::restore_within(limit);
+        }
+        None => {}
+    }
+    each_select(&mut query.body, &mut |select| {
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                forms::count_instead(expr);
+            }
+        }
+        if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
+            exprs.iter_mut().for_each(constants::restore);
+        }
+        if let Some(Distinct::On(exprs)) = &mut select.distinct {
+            exprs.iter_mut().for_each(constants::restore);
+        }
+        for window in &mut select.named_window {
+            if let NamedWindowExpr::WindowSpec(spec) = &mut window.1 {
+                restore_frame(spec.window_frame.as_mut());
+            }
+        }
+    });
+}
+
+fn each_select(body: &mut SetExpr, apply: &mut impl FnMut(&mut Select)) {
+    match body {
+        SetExpr::Select(select) => apply(select),
         SetExpr::SetOperation { left, right, .. } => {
-            name_outputs(left);
-            name_outputs(right);
+            each_select(left, apply);
+            each_select(right, apply);
         }
         // Queries within are visited on their own.
         _ => {}
     }
 }
 
-fn name_select(select: &mut Select) {
-    let mut used: HashSet<String> = HashSet::new();
-    let mut after_wildcard = false;
-    for item in &mut select.projection {
-        match item {
-            SelectItem::UnnamedExpr(expr) => {
-                let name = figure_name(expr);
-                let is_column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
-                let fresh = used.insert(name.clone());
-                if !is_column || !fresh || after_wildcard {
-                    let expr = std::mem::replace(expr, null());
-                    *item = SelectItem::ExprWithAlias {
-                        expr,
-                        alias: distinct(&name, fresh && !after_wildcard, &used),
-                    };
-                    used.insert(alias_of(item));
-                }
-            }
-            SelectItem::ExprWithAlias { alias, .. } => {
-                let name = names::fold(alias);
-                if !used.insert(name.clone()) || after_wildcard {
-                    *alias = distinct(&name, false, &used);
-                    used.insert(alias.value.clone());
-                }
-            }
-            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => after_wildcard = true,
-            _ => {}
+fn restore_frame(frame: Option<&mut WindowFrame>) {
+    let Some(frame) = frame else { return };
+    for bound in [Some(&mut frame.start_bound), frame.end_bound.as_mut()].into_iter().flatten() {
+        if let WindowFrameBound::Preceding(Some(distance)) | WindowFrameBound::Following(Some(distance)) =
+            bound
+        {
+            constants::restore(distance);
         }
     }
 }
 
-fn alias_of(item: &SelectItem) -> String {
-    match item {
-        SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
-        _ => String::new(),
-    }
-}
-
-fn distinct(name: &str, fresh: bool, used: &HashSet<String>) -> Ident {
-    if fresh {
-        return Ident::with_quote('"', name);
-    }
-    let numbered = |number: usize| format!("{name}{SUFFIX}{number}");
-    let number = (1..).find(|number| !used.contains(&numbered(*number))).expect("there are many numbers");
-    Ident::with_quote('"', numbered(number))
-}
-
-/// The name of an output column that has no alias: PostgreSQL's `FigureColname`.
-pub fn figure_name(expr: &Expr) -> String {
-    figure(expr).unwrap_or_else(|| "?column?".to_owned())
-}
-
-fn figure(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::Identifier(ident) => Some(names::fold(ident)),
-        Expr::CompoundIdentifier(idents) => idents.last().map(names::fold),
-        Expr::Function(function) => names::parts(&function.name).ok()?.pop(),
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
-        Expr::Cast { expr: inner, data_type, .. } => figure(inner).or_else(|| type_name(data_type)),
-        Expr::TypedString(typed) => type_name(&typed.data_type),
-        Expr::Case { else_result, .. } => {
-            else_result.as_deref().and_then(figure).or_else(|| Some("case".to_owned()))
+/// A string as a condition is read as a truth value.
+fn conditions(body: &mut SetExpr) -> SqlResult<()> {
+    let mut found = Ok(());
+    each_select(body, &mut |select| {
+        if let Some(condition) = &mut select.selection {
+            forms::read_as_condition(condition);
         }
-        Expr::Exists { .. } => Some("exists".to_owned()),
-        Expr::Array(_) => Some("array".to_owned()),
-        Expr::Extract { .. } => Some("extract".to_owned()),
-        Expr::Substring { .. } => Some("substring".to_owned()),
-        Expr::Trim { trim_where, .. } => Some(
-            match trim_where {
-                Some(ast::TrimWhereField::Leading) => "ltrim",
-                Some(ast::TrimWhereField::Trailing) => "rtrim",
-                _ => "btrim",
-            }
-            .to_owned(),
-        ),
-        Expr::Position { .. } => Some("position".to_owned()),
-        Expr::Overlay { .. } => Some("overlay".to_owned()),
-        Expr::Ceil { .. } => Some("ceil".to_owned()),
-        Expr::Floor { .. } => Some("floor".to_owned()),
-        Expr::AtTimeZone { .. } => Some("timezone".to_owned()),
-        Expr::Interval(_) => Some("interval".to_owned()),
-        Expr::Value(value) => matches!(value.value, Value::Boolean(_)).then(|| "bool".to_owned()),
-        Expr::Subquery(query) => subquery_name(query),
-        Expr::CompoundFieldAccess { root, .. } => figure(root),
-        _ => None,
-    }
-}
-
-fn subquery_name(query: &Query) -> Option<String> {
-    let SetExpr::Select(select) = query.body.as_ref() else { return None };
-    match select.projection.first()? {
-        SelectItem::UnnamedExpr(expr) => figure(expr),
-        SelectItem::ExprWithAlias { alias, .. } => Some(names::fold(alias)),
-        _ => None,
-    }
-}
-
-/// The name PostgreSQL gives a column that is nothing but a constant cast to a type.
-fn type_name(data_type: &SqlType) -> Option<String> {
-    Some(
-        match column_type(data_type).ok()? {
-            ColumnType::Bool => "bool",
-            ColumnType::Int2 => "int2",
-            ColumnType::Int4 => "int4",
-            ColumnType::Int8 => "int8",
-            ColumnType::Float4 => "float4",
-            ColumnType::Float8 => "float8",
-            ColumnType::Numeric(_) => "numeric",
-            ColumnType::Text | ColumnType::Symbol => "text",
-            ColumnType::Varchar(_) => "varchar",
-            ColumnType::Bytea => "bytea",
-            ColumnType::Date => "date",
-            ColumnType::Timestamp(_) => "timestamp",
-            ColumnType::Timestamptz(_) => "timestamptz",
-            ColumnType::Interval => "interval",
-            ColumnType::Uuid => "uuid",
-            ColumnType::Json => "json",
-            ColumnType::Jsonb => "jsonb",
-            ColumnType::Array(_) => return None,
+        if let Some(condition) = &select.selection
+            && forms::has_window(condition)
+        {
+            let message = "window functions are not allowed in WHERE";
+            found = Err(SqlError::new(sqlstate::WINDOWING_ERROR, message));
         }
-        .to_owned(),
-    )
-}
-
-/// Gives integer constants that fit it the type `integer`.
-///
-/// # Errors
-/// DataFusion cannot put the plan together again: a bug.
-pub fn narrow_integers(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let narrowed = plan.transform_up_with_subqueries(|plan| match plan {
-        // Row counts are bigint.
-        LogicalPlan::Limit(_) => Ok(Transformed::no(plan)),
-        LogicalPlan::Values(values) => narrow_values(values),
-        plan => {
-            let names = datafusion::logical_expr::expr_rewriter::NamePreserver::new(&plan);
-            let mapped = plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                Ok(expr.transform_up(|expr| Ok(narrow(expr)))?.update_data(|expr| name.restore(expr)))
-            })?;
-            mapped.map_data(|plan| plan.recompute_schema())
-        }
-    })?;
-    Ok(narrowed.data)
-}
-
-fn narrow(expr: PlanExpr) -> Transformed<PlanExpr> {
-    match expr {
-        PlanExpr::Literal(ScalarValue::Int64(Some(value)), metadata) => match i32::try_from(value) {
-            Ok(value) => Transformed::yes(PlanExpr::Literal(ScalarValue::Int32(Some(value)), metadata)),
-            Err(_) => Transformed::no(PlanExpr::Literal(ScalarValue::Int64(Some(value)), metadata)),
-        },
-        other => Transformed::no(other),
-    }
-}
-
-fn narrow_values(values: Values) -> DataFusionResult<Transformed<LogicalPlan>> {
-    let rows = values.values.into_iter().map(|row| {
-        row.into_iter().map(|expr| Ok(expr.transform_up(|expr| Ok(narrow(expr)))?.data)).collect()
     });
-    let rows = rows.collect::<DataFusionResult<Vec<Vec<PlanExpr>>>>()?;
-    Ok(Transformed::yes(LogicalPlanBuilder::values(rows)?.build()?))
+    found
 }

@@ -7,6 +7,8 @@ use arrow::array::{ArrayRef, RecordBatch};
 use sqlparser::ast::{
     self, Expr, FunctionArguments, Insert, ObjectName, Query, SetExpr, TableObject, UnaryOperator, Value,
 };
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
 use tidemark_engine::batch::WriteBatch;
 use tidemark_engine::engine::Engine;
 
@@ -94,9 +96,38 @@ pub fn analyze(insert: &Insert, resolver: &Resolver, format: &FormatSettings) ->
                 None => InsertSource::Query { query: query.clone(), lenient: true },
             }
         }
-        None => InsertSource::Query { query: query.clone(), lenient: false },
+        None => {
+            let mut query = query.clone();
+            type_parameters(&mut query.body, &target);
+            InsertSource::Query { query, lenient: false }
+        }
     };
     Ok(InsertPlan { target: Arc::new(target), source })
+}
+
+/// A parameter that is selected for a column has the column's type.
+fn type_parameters(body: &mut SetExpr, target: &Target) {
+    let SetExpr::Select(select) = body else { return };
+    for (at, item) in select.projection.iter_mut().enumerate().take(target.columns.len()) {
+        let (ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. }) = item else {
+            // What a wildcard stands for is not known here.
+            return;
+        };
+        if parameter_number(expr).is_none() {
+            continue;
+        }
+        let name = target.column(at).column_type.to_string();
+        let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&name);
+        let Ok(data_type) = parsed.and_then(|mut parser| parser.parse_data_type()) else { continue };
+        let parameter = std::mem::replace(expr, Expr::Value(Value::Null.into()));
+        *expr = Expr::Cast {
+            kind: ast::CastKind::DoubleColon,
+            expr: Box::new(parameter),
+            data_type,
+            array: false,
+            format: None,
+        };
+    }
 }
 
 fn column_name(name: &ObjectName) -> SqlResult<String> {

@@ -8,7 +8,14 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::ScalarUDF;
 
 pub mod cast;
+pub mod date_trunc;
+pub mod extract;
+pub mod numbers;
+pub mod quantified;
+pub mod row;
 pub mod session;
+pub mod strings;
+pub mod temporal;
 pub mod time_bucket;
 
 /// DataFusion's functions that PostgreSQL has by the same name with another meaning, or that would let
@@ -22,9 +29,11 @@ const REMOVED: &[&str] = &[
     "cast_to_type",
     "current_time",
     "file_row_index",
+    "generate_series",
     "input_file_name",
     "make_time",
     "named_struct",
+    "range",
     "struct",
     "to_char",
     "to_date",
@@ -55,7 +64,23 @@ pub fn register(state: &mut SessionState) -> Result<()> {
     Ok(())
 }
 
-/// Functions whose type depends on the session's time zone.
+/// The tables of functions that are computed row by row.
+const ROW_FUNCTIONS: &[&[row::Entry]] =
+    &[numbers::FUNCTIONS, strings::FUNCTIONS, temporal::FUNCTIONS, extract::FUNCTIONS, quantified::FUNCTIONS];
+
+/// Functions of a session, whose types may depend on its time zone.
 pub fn in_time_zone(name: &str, time_zone: &Arc<str>) -> Option<ScalarUDF> {
+    if name == "date_trunc" {
+        return Some(date_trunc::function(time_zone));
+    }
+    if let Some((name, overloads)) = ROW_FUNCTIONS.iter().copied().flatten().find(|entry| entry.0 == name) {
+        return Some(row::function(name, overloads, time_zone));
+    }
     cast::by_name(name, time_zone).or_else(|| session::clock(name, time_zone))
+}
+
+/// An operator on dates, times and intervals.
+pub fn temporal_operator(symbol: &str, time_zone: &Arc<str>) -> Option<ScalarUDF> {
+    let (symbol, overloads) = temporal::OPERATORS.iter().find(|entry| entry.0 == symbol)?;
+    Some(row::function(symbol, overloads, time_zone))
 }

@@ -55,6 +55,7 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
         SqlError::new(sqlstate::SYNTAX_ERROR, lexical(&error.message)).at(place(text, error.location))
     })?;
     check_bounds(text, &tokens)?;
+    let tokens = spelled_out(tokens);
     let offsets = Offsets::new(text);
     let mut parser =
         Parser::new(&dialect).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens.clone());
@@ -77,6 +78,30 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
         let end = if after.token == Token::EOF { text.len() } else { offsets.of(after.span.start) };
         statements.push(Parsed { statement, text: text[start..end].trim().to_owned() });
     }
+}
+
+/// ABORT is ROLLBACK and RESET TIME ZONE is RESET TimeZone, which the parser does not know.
+fn spelled_out(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let is_word = |token: &TokenWithSpan, wanted: &str| match &token.token {
+        Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted),
+        _ => false,
+    };
+    let told: Vec<usize> =
+        (0..tokens.len()).filter(|at| !matches!(tokens[*at].token, Token::Whitespace(_))).collect();
+    for (place, at) in told.iter().copied().enumerate() {
+        let is_first = place == 0 || tokens[told[place - 1]].token == Token::SemiColon;
+        let follows = |distance: usize, word: &str| {
+            told.get(place + distance).is_some_and(|next| is_word(&tokens[*next], word))
+        };
+        if is_first && is_word(&tokens[at], "abort") {
+            tokens[at].token = Token::make_keyword("ROLLBACK");
+        } else if is_first && is_word(&tokens[at], "reset") && follows(1, "time") && follows(2, "zone") {
+            let (first, last) = (told[place + 1], told[place + 2]);
+            tokens[first].token = Token::make_word("timezone", None);
+            tokens[last].token = Token::Whitespace(sqlparser::tokenizer::Whitespace::Space);
+        }
+    }
+    tokens
 }
 
 /// CHECKPOINT, which the parser does not know, as a call.
