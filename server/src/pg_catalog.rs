@@ -26,6 +26,7 @@ use crate::session::field::{Field, Fields};
 use crate::session::registry::Registry;
 use crate::session::settings::SessionSettings;
 use crate::sql::names::relation_name;
+use crate::sqlstate;
 
 use self::compile::{Compiler, Fault};
 use self::plan::QueryPlan;
@@ -133,8 +134,15 @@ impl CatalogQuery {
             table: column.table,
             column: column.number,
         };
-        let parameters = compiler.parameters.iter();
-        let parameters = parameters.map(|it| it.clone().unwrap_or(PgType::TEXT)).collect();
+        let parameters = compiler.parameters.iter().enumerate().map(|(at, known)| match known {
+            Some(pg_type) => Ok(pg_type.clone()),
+            None if compiler.parameters_named.contains(&at) => Ok(PgType::TEXT),
+            None => {
+                let message = format!("could not determine data type of parameter ${}", at + 1);
+                Err(NotAnswered::Error(SqlError::new(sqlstate::INDETERMINATE_DATATYPE, message)))
+            }
+        });
+        let parameters = parameters.collect::<Result<_, _>>()?;
         Ok(CatalogQuery {
             fields: plan.columns.iter().map(field).collect(),
             parameters,

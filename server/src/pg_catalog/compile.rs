@@ -109,6 +109,8 @@ struct CteScope {
 pub(crate) struct Compiler<'a> {
     pub(crate) context: &'a CatalogContext,
     pub(crate) parameters: Vec<Option<PgType>>,
+    /// The numbers, from 0, of those that the statement names.
+    pub(crate) parameters_named: BTreeSet<usize>,
     pub(crate) reads_catalog: bool,
     /// It has parts that may take long.
     pub(crate) is_heavy: bool,
@@ -123,6 +125,7 @@ impl<'a> Compiler<'a> {
         Compiler {
             context,
             parameters: declared.iter().map(known).collect(),
+            parameters_named: BTreeSet::new(),
             reads_catalog: false,
             is_heavy: false,
             levels: Vec::new(),

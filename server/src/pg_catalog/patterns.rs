@@ -17,16 +17,11 @@ pub(crate) fn like(text: &str, pattern: &str, insensitive: bool) -> SqlResult<bo
         if insensitive { text.to_lowercase().chars().collect() } else { text.chars().collect() }
     };
     let (text, pattern) = (fold(text), fold(pattern));
-    let ends_in_escape = pattern.iter().rev().take_while(|it| **it == '\\').count() % 2 == 1;
-    if ends_in_escape {
-        let message = "LIKE pattern must not end with escape character";
-        return Err(SqlError::new(sqlstate::INVALID_ESCAPE_SEQUENCE, message));
-    }
-    Ok(matches(&text, &pattern))
+    matches(&text, &pattern)
 }
 
 /// Where a `%` was met last is remembered, so that a failure goes back there only.
-fn matches(text: &[char], pattern: &[char]) -> bool {
+fn matches(text: &[char], pattern: &[char]) -> SqlResult<bool> {
     let (mut at, mut want) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
     while at < text.len() {
@@ -40,6 +35,11 @@ fn matches(text: &[char], pattern: &[char]) -> bool {
                 at += 1;
                 want += 1;
                 continue;
+            }
+            // Only an escape that is looked at while there is text is an error to PostgreSQL.
+            Some('\\') if want + 1 == pattern.len() => {
+                let message = "LIKE pattern must not end with escape character";
+                return Err(SqlError::new(sqlstate::INVALID_ESCAPE_SEQUENCE, message));
             }
             Some('\\') if pattern.get(want + 1) == Some(&text[at]) => {
                 at += 1;
@@ -59,10 +59,10 @@ fn matches(text: &[char], pattern: &[char]) -> bool {
                 at = from + 1;
                 want = after;
             }
-            None => return false,
+            None => return Ok(false),
         }
     }
-    pattern[want..].iter().all(|it| *it == '%')
+    Ok(pattern[want..].iter().all(|it| *it == '%'))
 }
 
 /// A pattern of LIKE whose escape character is another one, with backslashes.

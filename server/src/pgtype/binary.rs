@@ -258,7 +258,10 @@ fn read_array(reader: &mut Reader<'_>, pg_type: &PgType, typmod: i32) -> SqlResu
     }
     let count = array::element_count(&dimensions)?;
     if count == 0 {
-        return Ok(ArrayDatum { element, dimensions: Vec::new(), values: Vec::new() });
+        // A vector has its one dimension also when nothing is in it.
+        let kept = usize::from(family(pg_type) == Family::Vector);
+        dimensions.truncate(kept);
+        return Ok(ArrayDatum { element, dimensions, values: Vec::new() });
     }
     let mut values = Vec::new();
     for at in 0..count {

@@ -31,6 +31,12 @@ fn first_span(error: &DataFusionError) -> Option<Span> {
     }
 }
 
+fn out_of_memory(what: &str) -> SqlError {
+    SqlError::new(sqlstate::OUT_OF_MEMORY, "out of memory for this query")
+        .with_detail(first_sentence(what))
+        .with_hint("Raise query-memory-per-query or query-spill, or make the query need less at a time.")
+}
+
 fn convert(error: &DataFusionError) -> SqlError {
     match error {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => convert(inner),
@@ -41,11 +47,7 @@ fn convert(error: &DataFusionError) -> SqlError {
         DataFusionError::External(inner) => external(inner.as_ref()),
         DataFusionError::ArrowError(inner, _) => arrow(inner),
         DataFusionError::SchemaError(inner, _) => schema(inner),
-        DataFusionError::ResourcesExhausted(what) => {
-            SqlError::new(sqlstate::OUT_OF_MEMORY, "out of memory for this query")
-                .with_detail(first_sentence(what))
-                .with_hint("Raise query-memory-per-query, or make the query need less at a time.")
-        }
+        DataFusionError::ResourcesExhausted(what) => out_of_memory(what),
         DataFusionError::NotImplemented(what) if what.contains("OuterReferenceColumn") => {
             SqlError::unsupported("a subquery that refers to outer columns in this form")
         }
@@ -109,6 +111,8 @@ fn arrow(error: &ArrowError) -> SqlError {
         ArrowError::InvalidArgumentError(what) if what.contains("too large to store in a Decimal") => {
             SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "numeric field overflow")
         }
+        // The disk that a query may use for what it has no memory for.
+        ArrowError::IoError(what, _) if what.contains("during the spilling process") => out_of_memory(what),
         ArrowError::MemoryError(what) => SqlError::new(sqlstate::OUT_OF_MEMORY, what.clone()),
         other => regular_expression(&other.to_string()).unwrap_or_else(|| SqlError::internal(other)),
     }

@@ -312,7 +312,7 @@ mod tests {
         let chain = format!("select 1{}", " + 1".repeat(20_000));
         let unions = vec!["select 1"; 20_000].join(" union all ");
         let casts = format!("select 1{}", "::int".repeat(20_000));
-        let cases = format!("select {} 1 {}", "case when true then".repeat(300), "end ".repeat(300));
+        let cases = format!("select {} 1 {}", "case when true then ".repeat(300), "end ".repeat(300));
         let prefixes = format!("select {}", "interval ".repeat(20_000));
         for text in [deep, chain, unions, casts, cases, prefixes] {
             assert_eq!(error_of(&text).0, "54001", "{}", &text[..40]);

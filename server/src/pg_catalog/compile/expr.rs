@@ -118,6 +118,7 @@ impl Compiler<'_> {
         if self.parameters.len() < number {
             self.parameters.resize(number, None);
         }
+        self.parameters_named.insert(number - 1);
         let expr = Expr::Parameter(number - 1);
         let Some(known) = self.parameters[number - 1].clone() else {
             return Ok(Typed::new(expr, PgType::UNKNOWN));

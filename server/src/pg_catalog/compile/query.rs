@@ -47,6 +47,12 @@ impl Compiler<'_> {
     fn with(&mut self, query: &Query) -> Compiled<Vec<Cte>> {
         let Some(with) = &query.with else { return Ok(Vec::new()) };
         let mut ctes = Vec::new();
+        let mut names = with.cte_tables.iter().map(|cte| fold(&cte.alias.name)).collect::<Vec<_>>();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            // An error, which the planner tells with its place.
+            return Err(Fault::NotOurs);
+        }
         for cte in &with.cte_tables {
             let slot = self.new_slot();
             let compiled = self.in_empty_level(|this| this.cte(&cte.query, &cte.alias, slot, with.recursive));

@@ -178,7 +178,7 @@ mod tests {
             let (mut searched, mut quoted) = (0, false);
             let first = find_end(&data[..cut], &mut searched, &mut quoted, &CopyFormat::csv());
             let found = first.or_else(|| find_end(data, &mut searched, &mut quoted, &CopyFormat::csv()));
-            assert_eq!(found, Some(10), "cut at {cut}");
+            assert_eq!(found, Some(9), "cut at {cut}");
         }
     }
 
