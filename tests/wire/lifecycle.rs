@@ -137,7 +137,7 @@ fn a_statement_that_runs_is_finished_before_the_server_ends() {
     // More than what is on its way between the two: it runs until it is read.
     let rows = 2_000_000;
     running.send(&query(&format!("SELECT g FROM generate_series(1, {rows}) AS t (g)")));
-    assert_eq!(running.read().show(), "columns g:20");
+    assert_eq!(running.read().show(), "columns g:23");
     server.terminate();
     assert_eq!(idle.until_closed(), [SHUT_DOWN]);
     assert_eq!(in_block.until_closed(), [SHUT_DOWN]);

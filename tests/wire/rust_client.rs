@@ -149,12 +149,12 @@ async fn tokio_postgres_opens_several_portals_in_a_transaction() {
     let statement = transaction.prepare("SELECT g FROM generate_series(1, 100000) AS t (g)").await.unwrap();
     let (one, other) =
         (transaction.bind(&statement, &[]).await.unwrap(), transaction.bind(&statement, &[]).await.unwrap());
-    for round in 0..5_i64 {
+    for round in 0..5 {
         for (portal, size) in [(&one, 1000), (&other, 10)] {
             let rows = transaction.query_portal(portal, size).await.unwrap();
-            let first = round * i64::from(size) + 1;
-            let numbers: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-            assert_eq!(numbers, (first..first + i64::from(size)).collect::<Vec<_>>());
+            let first = round * size + 1;
+            let numbers: Vec<i32> = rows.iter().map(|row| row.get(0)).collect();
+            assert_eq!(numbers, (first..first + size).collect::<Vec<_>>());
         }
     }
     assert_eq!(transaction.query_portal(&one, 0).await.unwrap().len(), 95_000);

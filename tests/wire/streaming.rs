@@ -166,7 +166,7 @@ fn ten_million_rows_do_not_grow_the_servers_memory() {
         &Counted {
             rows: 10_000_000,
             data: 0,
-            others: ["columns g:20", "done SELECT 10000000", "ready I"].map(str::to_owned).to_vec(),
+            others: ["columns g:23", "done SELECT 10000000", "ready I"].map(str::to_owned).to_vec(),
         },
     );
 }

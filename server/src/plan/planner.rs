@@ -168,7 +168,12 @@ impl Planner {
     fn state(&self, run: RunContext) -> SessionState {
         let pool = QueryPool::new(Arc::clone(&self.memory), self.bytes_per_query);
         let runtime = RuntimeEnv { memory_pool: Arc::new(pool), ..self.runtime.as_ref().clone() };
+        let reads_nothing = run.data.is_empty();
         let mut config = self.template.config().clone().with_extension(Arc::new(run.data));
+        if reads_nothing {
+            // Series come in their order, as they do from PostgreSQL.
+            config = config.with_target_partitions(1);
+        }
         let options = config.options_mut();
         options.execution.time_zone = Some(run.time_zone.to_string());
         options.extensions.insert(run.options);

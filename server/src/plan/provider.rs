@@ -144,6 +144,11 @@ impl StatementData {
         Ok(StatementData { snapshot, own_writes, merged: Mutex::default() })
     }
 
+    /// Whether the statement reads no collection.
+    pub fn is_empty(&self) -> bool {
+        self.snapshot.is_empty()
+    }
+
     /// What is read of a collection.
     ///
     /// # Errors
