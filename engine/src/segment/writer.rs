@@ -45,6 +45,12 @@ use crate::types::{read_type, write_type};
 /// Bytes that are gathered before they are written to the file.
 const WRITE_BYTES: usize = 1 << 20;
 
+/// A column chunk with more distinct values than this holds goes on without a dictionary.
+const DICTIONARY_BYTES_MAX: usize = 64 << 10;
+
+/// The same for symbols, of which it is known that there are few.
+const SYMBOL_DICTIONARY_BYTES_MAX: usize = 1 << 20;
+
 /// The longest bound of a text column in statistics.
 const STATISTICS_BYTES_MAX: usize = 64;
 
@@ -215,12 +221,20 @@ fn properties(source: &Source<'_>, columns: &[&Column], layout: Layout) -> Write
         .set_data_page_row_count_limit(layout.page_rows)
         .set_write_batch_size(layout.page_rows)
         .set_statistics_enabled(EnabledStatistics::Page)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
         .set_statistics_truncate_length(Some(STATISTICS_BYTES_MAX))
         .set_column_index_truncate_length(Some(STATISTICS_BYTES_MAX))
         // Within a series times rise by a step that is nearly always the same.
         .set_column_dictionary_enabled(time.clone(), false)
         .set_column_encoding(time, Encoding::DELTA_BINARY_PACKED)
         .set_sorting_columns(Some(sorting.collect()));
+    // A reader of a few rows decodes the whole dictionary first. For symbols it is worth it; numbers
+    // and texts with so many distinct values are better off without one.
+    let symbols = columns.iter().filter(|column| matches!(column.column_type, ColumnType::Symbol));
+    let builder = symbols.fold(builder, |builder, column| {
+        let path = ColumnPath::from(column.name.clone());
+        builder.set_column_dictionary_page_size_limit(path, SYMBOL_DICTIONARY_BYTES_MAX)
+    });
     let builder = unbounded.fold(builder, |builder, column| {
         let path = ColumnPath::from(column.name.clone());
         builder.set_column_statistics_enabled(path, EnabledStatistics::None)
