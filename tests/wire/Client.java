@@ -18,6 +18,7 @@ import java.util.Objects;
 import java.util.Properties;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 
 import org.postgresql.PGConnection;
 import org.postgresql.util.PGInterval;
@@ -90,7 +91,9 @@ public final class Client {
             copy(connection);
             transactions(connection);
             settings(connection);
-            stopping(connection);
+            try (Connection watcher = connect(url, "extended")) {
+                stopping(connection, watcher);
+            }
         }
     }
 
@@ -312,7 +315,24 @@ public final class Client {
         }
     }
 
-    private static void stopping(Connection connection) throws Exception {
+    /** The driver cancels a statement once only, so not before the server is at work on it. */
+    private static void awaitRunning(Connection watcher, String query) throws SQLException {
+        String question = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = ?";
+        try (PreparedStatement statement = watcher.prepareStatement(question)) {
+            statement.setString(1, query);
+            long deadline = System.nanoTime() + TimeUnit.MINUTES.toNanos(1);
+            boolean isRunning = false;
+            while (!isRunning) {
+                equal(true, System.nanoTime() < deadline, query + " starts");
+                try (ResultSet rows = statement.executeQuery()) {
+                    rows.next();
+                    isRunning = rows.getLong(1) == 1;
+                }
+            }
+        }
+    }
+
+    private static void stopping(Connection connection, Connection watcher) throws Exception {
         try (Statement statement = connection.createStatement()) {
             statement.setQueryTimeout(1);
             fails("57014", () -> statement.executeQuery(ENDLESS));
@@ -321,10 +341,8 @@ public final class Client {
             fails("57014", () -> statement.executeQuery(ENDLESS));
             statement.execute("SET statement_timeout = 0");
             var running = CompletableFuture.supplyAsync(() -> fails("57014", () -> statement.executeQuery(ENDLESS)));
-            while (!running.isDone()) {
-                // One that comes before the statement runs is for nothing.
-                statement.cancel();
-            }
+            awaitRunning(watcher, ENDLESS);
+            statement.cancel();
             running.get();
             try (ResultSet rows = statement.executeQuery("SELECT 1")) {
                 equal(true, rows.next(), "the session goes on");
