@@ -50,6 +50,7 @@ mod sort;
 mod types;
 mod walk;
 
+pub(crate) use self::names::{quote_ident, quote_literal};
 pub use self::run::Effect;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlparser::ast::{Ident, Query};
+use sqlparser::ast::Query;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pg_catalog::CatalogContext;
@@ -237,9 +237,4 @@ impl<'a> Compiler<'a> {
             SqlError::new(sqlstate::DATATYPE_MISMATCH, message)
         })
     }
-}
-
-/// An identifier as it is meant.
-fn fold(ident: &Ident) -> String {
-    crate::sql::names::fold(ident)
 }

@@ -9,7 +9,9 @@ use crate::pgtype::PgType;
 use crate::pgtype::cast::{CastError, assign, integer_out_of_range};
 use crate::pgtype::datum::{ArrayDatum, Datum};
 use crate::pgtype::text::{parse_text, to_text};
-use crate::pgtype::types::{Family, NO_TYPMOD, TYPMOD_HEADER, element_type_of, family, format_type};
+use crate::pgtype::types::{
+    Family, NO_TYPMOD, TYPMOD_HEADER, element_type_of, family, format_type, numeric_rank,
+};
 use crate::sqlstate;
 
 /// A cast of a value.
@@ -29,19 +31,6 @@ pub(crate) fn is_string(pg_type: &PgType) -> bool {
 /// Whether values of a type are numbers.
 pub(crate) fn is_number(pg_type: &PgType) -> bool {
     numeric_rank(pg_type).is_some()
-}
-
-/// The order in which numbers become each other without being asked.
-pub(crate) fn numeric_rank(pg_type: &PgType) -> Option<u8> {
-    Some(match family(pg_type) {
-        Family::Int2 => 0,
-        Family::Int4 => 1,
-        Family::Int8 => 2,
-        Family::Numeric => 3,
-        Family::Float4 => 4,
-        Family::Float8 => 5,
-        _ => return None,
-    })
 }
 
 /// Whether values of one type become ones of another without being asked.

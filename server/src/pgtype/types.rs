@@ -83,6 +83,26 @@ pub enum Family {
     Void,
 }
 
+impl Family {
+    /// Whether its values are texts.
+    pub fn is_text(self) -> bool {
+        matches!(self, Family::Text | Family::Varchar | Family::Bpchar | Family::Name)
+    }
+}
+
+/// The place of a type in the order in which numbers become each other without being asked.
+pub fn numeric_rank(pg_type: &PgType) -> Option<u8> {
+    Some(match family(pg_type) {
+        Family::Int2 => 0,
+        Family::Int4 => 1,
+        Family::Int8 => 2,
+        Family::Numeric => 3,
+        Family::Float4 => 4,
+        Family::Float8 => 5,
+        _ => return None,
+    })
+}
+
 /// The family of a type.
 pub fn family(pg_type: &PgType) -> Family {
     match *pg_type {

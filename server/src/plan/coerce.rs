@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field};
-use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use tidemark_catalog::types::{ColumnType, TimeUnit};
@@ -12,7 +12,10 @@ use tidemark_catalog::types::{ColumnType, TimeUnit};
 use crate::error::SqlError;
 use crate::pgtype::PgType;
 use crate::pgtype::numeric::Numeric;
-use crate::pgtype::types::{Family, NO_TYPMOD, arrow_pg_type, element_type_of, family, format_type};
+use crate::pgtype::types::{
+    Family, NO_TYPMOD, arrow_pg_type, element_type_of, family, format_type, numeric_rank,
+};
+use crate::plan::errors::external;
 use crate::plan::types::expression_type;
 use crate::sql::functions::cast;
 use crate::sqlstate;
@@ -46,11 +49,6 @@ pub fn side(expr: &Expr, schema: &DFSchema) -> Side {
 /// A string constant; with its type said it would be a cast.
 pub fn is_untyped(value: &ScalarValue) -> bool {
     matches!(value, ScalarValue::Null | ScalarValue::Utf8(_))
-}
-
-/// An error of ours on its way through DataFusion.
-pub fn external(error: SqlError) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }
 
 /// The type of columns for a type of values; `None` where columns have no such type.
@@ -137,19 +135,6 @@ fn number(text: &str) -> Result<Expr> {
     Ok(Expr::Literal(ScalarValue::Decimal128(Some(units), precision, scale.cast_signed()), None))
 }
 
-/// Numbers in the order in which one becomes the other without being asked.
-fn number_rank(pg_type: &PgType) -> Option<u8> {
-    Some(match family(pg_type) {
-        Family::Int2 => 0,
-        Family::Int4 => 1,
-        Family::Int8 => 2,
-        Family::Numeric => 3,
-        Family::Float4 => 4,
-        Family::Float8 => 5,
-        _ => return None,
-    })
-}
-
 fn moment_rank(pg_type: &PgType) -> Option<u8> {
     Some(match family(pg_type) {
         Family::Date => 0,
@@ -161,7 +146,7 @@ fn moment_rank(pg_type: &PgType) -> Option<u8> {
 
 /// Whether it is a number.
 pub fn is_number(pg_type: &PgType) -> bool {
-    number_rank(pg_type).is_some()
+    numeric_rank(pg_type).is_some()
 }
 
 /// Whether it is a float.
@@ -176,12 +161,12 @@ pub fn is_moment(pg_type: &PgType) -> bool {
 
 /// Whether it is a text.
 pub fn is_text(pg_type: &PgType) -> bool {
-    matches!(family(pg_type), Family::Text | Family::Varchar | Family::Bpchar | Family::Name)
+    family(pg_type).is_text()
 }
 
 /// Of two types the one that both come together in.
 pub fn common(left: &PgType, right: &PgType) -> Option<PgType> {
-    for rank in [number_rank, moment_rank] {
+    for rank in [numeric_rank, moment_rank] {
         if let (Some(left_rank), Some(right_rank)) = (rank(left), rank(right)) {
             return Some(if left_rank >= right_rank { left.clone() } else { right.clone() });
         }

@@ -76,6 +76,10 @@ impl DirectScan {
         });
         let Some(predicates) = conditions.collect::<Option<Vec<_>>>() else { return Ok(None) };
         let snapshot = data.collection(self.collection.id).map_err(|error| to_sql_error(error, None))?;
+        // Planning would find out the same, and the general way plans again.
+        if predicates.is_empty() && snapshot.row_count() > ROWS_MAX as u64 {
+            return Ok(None);
+        }
         let request = ScanRequest { columns: self.columns.clone(), predicates, batch_rows: ROWS_MAX };
         let scan = plan(&snapshot, request).map_err(|error| read(&error))?;
         if scan.units().iter().map(|unit| unit.row_count_max()).sum::<usize>() > ROWS_MAX {

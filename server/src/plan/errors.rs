@@ -31,6 +31,11 @@ fn first_span(error: &DataFusionError) -> Option<Span> {
     }
 }
 
+/// An error of ours or of the engine's on its way through DataFusion; [`to_sql_error`] gives it back.
+pub fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
 fn out_of_memory(what: &str) -> SqlError {
     SqlError::new(sqlstate::OUT_OF_MEMORY, "out of memory for this query")
         .with_detail(first_sentence(what))
@@ -44,7 +49,7 @@ fn convert(error: &DataFusionError) -> SqlError {
         DataFusionError::Collection(errors) => {
             errors.first().map_or_else(|| SqlError::internal(error), convert)
         }
-        DataFusionError::External(inner) => external(inner.as_ref()),
+        DataFusionError::External(inner) => from_external(inner.as_ref()),
         DataFusionError::ArrowError(inner, _) => arrow(inner),
         DataFusionError::SchemaError(inner, _) => schema(inner),
         DataFusionError::ResourcesExhausted(what) => out_of_memory(what),
@@ -65,7 +70,7 @@ fn convert(error: &DataFusionError) -> SqlError {
     }
 }
 
-fn external(error: &(dyn std::error::Error + 'static)) -> SqlError {
+fn from_external(error: &(dyn std::error::Error + 'static)) -> SqlError {
     if let Some(error) = error.downcast_ref::<SqlError>() {
         return error.clone();
     }
@@ -104,7 +109,7 @@ fn arrow(error: &ArrowError) -> SqlError {
         ArrowError::ArithmeticOverflow(_) => {
             SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "numeric value out of range")
         }
-        ArrowError::ExternalError(inner) => external(inner.as_ref()),
+        ArrowError::ExternalError(inner) => from_external(inner.as_ref()),
         ArrowError::CastError(what) | ArrowError::ParseError(what) => {
             SqlError::new(sqlstate::INVALID_TEXT_REPRESENTATION, first_sentence(what))
         }

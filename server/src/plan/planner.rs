@@ -5,13 +5,13 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::{DFSchema, DataFusionError, ParamValues, Result, TableReference};
+use datafusion::common::{DFSchema, ParamValues, Result, TableReference};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::disk_manager::{DiskManager, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
@@ -26,7 +26,7 @@ use sqlparser::ast;
 use crate::config::Config;
 use crate::error::{SqlError, SqlResult};
 use crate::plan::aggregates;
-use crate::plan::errors::to_sql_error;
+use crate::plan::errors::{external, to_sql_error};
 use crate::plan::memory::{QueryMemory, QueryPool};
 use crate::plan::open;
 use crate::plan::operators::PostgresOperators;
@@ -97,14 +97,6 @@ impl Planner {
         &self.memory
     }
 
-    /// Whether there is a function of this name, of any kind.
-    pub fn knows_function(&self, name: &str) -> bool {
-        self.template.scalar_functions().contains_key(name)
-            || self.template.aggregate_functions().contains_key(name)
-            || self.template.window_functions().contains_key(name)
-            || self.template.table_functions().contains_key(name)
-    }
-
     /// The logical plan of a query.
     ///
     /// # Errors
@@ -144,21 +136,6 @@ impl Planner {
         let stream =
             execute_stream(Arc::clone(&physical), task).map_err(|error| to_sql_error(error, None))?;
         Ok(Running { stream, physical })
-    }
-
-    /// The physical plan of a logical plan, not run.
-    ///
-    /// # Errors
-    /// As PostgreSQL says them.
-    pub async fn explain(
-        &self,
-        plan: LogicalPlan,
-        run: RunContext,
-    ) -> SqlResult<(LogicalPlan, Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
-        let state = self.state(run);
-        let optimized = state.optimize(&plan).map_err(|error| to_sql_error(error, None))?;
-        let physical = self.physical(&state, plan).await?;
-        Ok((optimized, physical, state.task_ctx()))
     }
 
     async fn physical(&self, state: &SessionState, plan: LogicalPlan) -> SqlResult<Arc<dyn ExecutionPlan>> {
@@ -240,10 +217,6 @@ struct Names<'a> {
     types: Arc<PostgresTypes>,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
     context: &'a PlanContext<'a>,
-}
-
-fn external(error: SqlError) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }
 
 impl ContextProvider for Names<'_> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DataFusionError, Result, plan_datafusion_err};
+use datafusion::common::{Result, plan_datafusion_err};
 use datafusion::datasource::TableType;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
@@ -21,6 +21,7 @@ use tidemark_engine::snapshot::{CollectionSnapshot, Snapshot};
 use tidemark_engine::types::read_type;
 
 use crate::pgtype::types::TYPE_METADATA_KEY;
+use crate::plan::errors::external;
 use crate::plan::predicate::to_predicate;
 use crate::plan::scan::CollectionScan;
 use crate::plan::types::type_name;
@@ -111,11 +112,6 @@ impl TableProvider for CollectionTable {
         let partitions = state.config().target_partitions();
         Ok(Arc::new(CollectionScan::new(snapshot, planned, schema, partitions, limit)))
     }
-}
-
-/// An error of the engine inside one of DataFusion.
-pub fn external(error: ReadError) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }
 
 /// What a transaction wrote so far.

@@ -26,7 +26,7 @@ use tidemark_catalog::ids::ColumnId;
 use tidemark_engine::read::{Scan, UnitRows};
 use tidemark_engine::snapshot::CollectionSnapshot;
 
-use crate::plan::provider::external;
+use crate::plan::errors::external;
 
 /// Reads the rows of a collection that its predicates leave.
 #[derive(Debug)]

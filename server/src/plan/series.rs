@@ -18,7 +18,7 @@ use crate::pgtype::scalar::month_day_nano;
 use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::timezone::TimeZone;
 use crate::pgtype::types::NO_TYPMOD;
-use crate::plan::coerce::external;
+use crate::plan::errors::external;
 use crate::sqlstate;
 
 /// The table of a call.

@@ -142,11 +142,6 @@ impl SessionSettings {
         Ok(())
     }
 
-    /// Sets what the server itself decides: parameters that clients only read.
-    pub fn set_internal(&mut self, name: &'static str, value: &str) {
-        self.session.insert(name.to_ascii_lowercase(), value.to_owned());
-    }
-
     /// Gives a parameter the value that the session started with.
     ///
     /// # Errors

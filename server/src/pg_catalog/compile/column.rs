@@ -5,12 +5,13 @@ use std::sync::Arc;
 use sqlparser::ast::{AccessExpr, Expr as Ast, Ident, SelectItem, SetExpr, TrimWhereField};
 
 use crate::error::SqlError;
-use crate::pg_catalog::compile::{Compiled, Compiler, Fault, Typed, fold};
+use crate::pg_catalog::compile::{Compiled, Compiler, Fault, Typed};
 use crate::pg_catalog::plan::{Column, Expr};
 use crate::pg_catalog::types;
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::types::element_type_of;
+use crate::sql::names::fold;
 use crate::sqlstate;
 
 impl Compiler<'_> {

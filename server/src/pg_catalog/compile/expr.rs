@@ -9,7 +9,7 @@ use sqlparser::ast::{
 
 use crate::error::SqlError;
 use crate::pg_catalog::compile::condition::negate;
-use crate::pg_catalog::compile::{Compiled, Compiler, Fault, Typed, fold};
+use crate::pg_catalog::compile::{Compiled, Compiler, Fault, Typed};
 use crate::pg_catalog::operators::Comparison;
 use crate::pg_catalog::plan::{Expr, Subquery};
 use crate::pg_catalog::types;
@@ -17,6 +17,7 @@ use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::numeric::Numeric;
 use crate::pgtype::types::{Family, NO_TYPMOD, element_type_of, family, format_type};
+use crate::sql::names::fold;
 use crate::sqlstate;
 
 impl Compiler<'_> {

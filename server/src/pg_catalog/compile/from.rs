@@ -11,13 +11,14 @@ use sqlparser::parser::Parser;
 use crate::error::SqlError;
 use crate::pg_catalog::compile::query::renamed;
 use crate::pg_catalog::compile::select::{names_directly, nothing};
-use crate::pg_catalog::compile::{Compiled, Compiler, Fault, Typed, Visible, fold};
+use crate::pg_catalog::compile::{Compiled, Compiler, Fault, Typed, Visible};
 use crate::pg_catalog::names::{self, Found};
 use crate::pg_catalog::operators::{Comparison, Operator};
 use crate::pg_catalog::plan::{Column, Expr, From, JoinKind, Leaf, Lookup, QueryPlan, SetOrScalar, Source};
 use crate::pg_catalog::relations::Relation;
 use crate::pgtype::PgType;
 use crate::pgtype::types::NO_TYPMOD;
+use crate::sql::names::fold;
 use crate::sqlstate;
 
 impl Compiler<'_> {

@@ -4,11 +4,11 @@ use sqlparser::ast::{BinaryOperator, Expr as Ast};
 
 use crate::error::SqlError;
 use crate::pg_catalog::compile::{Compiled, Compiler, Fault, Typed};
-use crate::pg_catalog::convert::{is_implicit, is_number, is_string, numeric_rank};
+use crate::pg_catalog::convert::{is_implicit, is_number, is_string};
 use crate::pg_catalog::operators::{Arithmetic, Comparison, Operator};
 use crate::pg_catalog::plan::Expr;
 use crate::pgtype::PgType;
-use crate::pgtype::types::{Family, NO_TYPMOD, element_type_of, family, format_type};
+use crate::pgtype::types::{Family, NO_TYPMOD, element_type_of, family, format_type, numeric_rank};
 use crate::sqlstate;
 
 impl Compiler<'_> {

@@ -5,10 +5,11 @@ use sqlparser::ast::{
 };
 
 use crate::error::SqlError;
-use crate::pg_catalog::compile::{Compiled, Compiler, CteScope, Fault, Level, Typed, fold};
+use crate::pg_catalog::compile::{Compiled, Compiler, CteScope, Fault, Level, Typed};
 use crate::pg_catalog::plan::{Body, Column, Cte, Expr, QueryPlan, Recursion, SetOperation, SortKey};
 use crate::pgtype::PgType;
 use crate::pgtype::types::NO_TYPMOD;
+use crate::sql::names::fold;
 use crate::sqlstate;
 
 impl Compiler<'_> {

@@ -8,10 +8,11 @@ use sqlparser::ast::{
 
 use crate::error::SqlError;
 use crate::pg_catalog::compile::query::{plan, position, sort_key};
-use crate::pg_catalog::compile::{Compiled, Compiler, Fault, Level, Typed, fold};
+use crate::pg_catalog::compile::{Compiled, Compiler, Fault, Level, Typed};
 use crate::pg_catalog::plan::{
     Body, Column, Distinct, Expr, From, Grouping, QueryPlan, Select, SortKey, children,
 };
+use crate::sql::names::fold;
 use crate::sqlstate;
 
 /// The SELECT list and what else is computed for each row.

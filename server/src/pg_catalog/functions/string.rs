@@ -2,7 +2,7 @@
 
 use crate::error::{SqlError, SqlResult};
 use crate::pg_catalog::functions::{ScalarBody, any, int, text, texted};
-use crate::pg_catalog::names::quote_ident;
+use crate::pg_catalog::names::{quote_ident, quote_literal};
 use crate::pg_catalog::patterns;
 use crate::pg_catalog::run::Run;
 use crate::pgtype::PgType;
@@ -157,14 +157,6 @@ fn split_part(_: &Run<'_>, values: &[Datum]) -> SqlResult<Datum> {
     let distance = usize::try_from(at.unsigned_abs()).unwrap_or(usize::MAX);
     let found = if at > 0 { parts.get(distance - 1) } else { parts.iter().rev().nth(distance - 1) };
     texted(found.copied().unwrap_or_default())
-}
-
-fn quote_literal(text: &str) -> String {
-    let quoted = text.replace('\'', "''");
-    if quoted.contains('\\') {
-        return format!("E'{}'", quoted.replace('\\', "\\\\"));
-    }
-    format!("'{quoted}'")
 }
 
 /// The values of any types as their output functions write them, without NULLs.

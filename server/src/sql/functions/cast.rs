@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
 use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, FieldRef};
 use bytes::BytesMut;
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
@@ -32,6 +32,7 @@ use crate::pgtype::text::{parse_text, truncate};
 use crate::pgtype::types::{
     Family, arrow_pg_type, column_pg_type, column_typmod, element_type_of, family, format_type,
 };
+use crate::plan::errors::external;
 use crate::plan::options::StatementOptions;
 use crate::plan::types::expression_field;
 use crate::sql::types::column_type;
@@ -150,10 +151,6 @@ fn one_argument() -> DataFusionError {
     external(SqlError::internal("a cast has one argument"))
 }
 
-fn external(error: SqlError) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
-}
-
 /// The error for two types between which there is no cast.
 pub fn cannot_cast(source: &PgType, target: &PgType) -> SqlError {
     let message = format!("cannot cast type {} to {}", format_type(source), format_type(target));
@@ -166,7 +163,7 @@ pub fn can_cast(source: &PgType, target: &PgType, context: CastContext) -> bool 
     if let Some(element) = element_type_of(target) {
         return match element_type_of(source) {
             Some(from) => can_cast(&from, &element, context),
-            None => explicit && is_text(family(source)),
+            None => explicit && family(source).is_text(),
         };
     }
     let (from, to) = (family(source), family(target));
@@ -176,8 +173,8 @@ pub fn can_cast(source: &PgType, target: &PgType, context: CastContext) -> bool 
     };
     let moment = |it| matches!(it, Family::Date | Family::Timestamp | Family::Timestamptz);
     from == to
-        || is_text(to)
-        || (explicit && is_text(from))
+        || to.is_text()
+        || (explicit && from.is_text())
         || (number(from) && number(to))
         || (moment(from) && moment(to))
         || matches!(
@@ -188,10 +185,6 @@ pub fn can_cast(source: &PgType, target: &PgType, context: CastContext) -> bool 
                 | (Family::Int4 | Family::Int8, Family::Oid)
         )
         || (explicit && matches!((from, to), (Family::Bool, Family::Int4) | (Family::Int4, Family::Bool)))
-}
-
-fn is_text(family: Family) -> bool {
-    matches!(family, Family::Text | Family::Varchar | Family::Bpchar | Family::Name)
 }
 
 /// A column as one of another type. `SYMBOL` gives texts.
@@ -217,8 +210,8 @@ pub fn cast_array(
     if let Some(done) = by_kernel(array, source, target, &wanted)? {
         return Ok(done);
     }
-    if is_text(family(&column_pg_type(target)))
-        && !is_text(family(source))
+    if family(&column_pg_type(target)).is_text()
+        && !family(source).is_text()
         && context == CastContext::Explicit
     {
         return to_text(array, source, target, format);
@@ -236,7 +229,7 @@ fn by_kernel(
     let given = array.data_type();
     let checked = CastOptions { safe: false, ..CastOptions::default() };
     Ok(match target {
-        ColumnType::Text | ColumnType::Varchar(None) if is_text(family(source)) => {
+        ColumnType::Text | ColumnType::Varchar(None) if family(source).is_text() => {
             Some(cast(array, wanted).map_err(SqlError::internal)?)
         }
         // These have a form of their own, or a limit.
@@ -270,7 +263,6 @@ fn to_text(
     let encoder = ColumnEncoder::new(array, source, Format::Text, format)?;
     let mut builder = ColumnBuilder::new(target, array.len());
     let mut text = BytesMut::new();
-    let typmod = column_typmod(target);
     for row in 0..array.len() {
         if encoder.is_null(row) {
             builder.append_null();
@@ -283,13 +275,13 @@ fn to_text(
             encoder.write_value(row, &mut text)?;
         }
         let text = std::str::from_utf8(&text).map_err(SqlError::internal)?;
-        builder.append_text(shortened(text, target, typmod), format)?;
+        builder.append_text(shortened(text, target), format)?;
     }
     Ok(builder.finish())
 }
 
 /// An explicit cast to `varchar(n)` cuts what is too long.
-fn shortened<'a>(text: &'a str, target: &ColumnType, _typmod: i32) -> &'a str {
+fn shortened<'a>(text: &'a str, target: &ColumnType) -> &'a str {
     let ColumnType::Varchar(Some(limit)) = target else { return text };
     let limit = usize::try_from(*limit).unwrap_or(usize::MAX);
     if text.len() <= limit {
@@ -319,7 +311,7 @@ fn value_by_value(
         }
         match (datum_from_array(array, row, source)?, context) {
             (Datum::Text(text), CastContext::Explicit) => {
-                builder.append_text(shortened(&text, target, typmod), format)?;
+                builder.append_text(shortened(&text, target), format)?;
             }
             (datum, CastContext::Explicit) => {
                 let datum = cast_datum(datum, source, &wanted, typmod, format)?;
@@ -343,7 +335,7 @@ pub fn cast_datum(
     format: &FormatSettings,
 ) -> SqlResult<Datum> {
     match (datum, family(target)) {
-        (Datum::Text(text), to) if !is_text(to) => parse_text(&text, target, typmod, format),
+        (Datum::Text(text), to) if !to.is_text() => parse_text(&text, target, typmod, format),
         (Datum::Bool(value), Family::Int4) => Ok(Datum::Int4(i32::from(value))),
         (Datum::Int4(value), Family::Bool) => Ok(Datum::Bool(value != 0)),
         (Datum::Text(text), Family::Varchar) if typmod >= 0 => {
@@ -357,9 +349,4 @@ pub fn cast_datum(
             CastError::NoCast => cannot_cast(source, target),
         }),
     }
-}
-
-/// The field of a column of a type, for callers that have an array alone.
-pub fn plain_field(data_type: &DataType) -> Field {
-    Field::new("", data_type.clone(), true)
 }

@@ -23,8 +23,8 @@ use crate::pgtype::calendar::{US_PER_DAY, US_PER_SECOND, civil_from_days, day_of
 use crate::pgtype::datetime::parse::value_out_of_range;
 use crate::pgtype::interval::{US_PER_HOUR, US_PER_MINUTE};
 use crate::pgtype::timezone::TimeZone;
+use crate::plan::errors::external;
 use crate::plan::options::StatementOptions;
-use crate::sql::functions::row::external;
 use crate::sqlstate;
 
 /// The function, for a session in a time zone.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
+use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::interval_arithmetic::Interval;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -23,6 +23,7 @@ use crate::pgtype::datum::Datum;
 use crate::pgtype::scalar::datum_from_array;
 use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::types::{Family, data_pg_type, family};
+use crate::plan::errors::external;
 use crate::plan::options::StatementOptions;
 use crate::plan::types::expression_field;
 use crate::sql::functions::extract;
@@ -343,11 +344,6 @@ fn numeric_of(data_type: &DataType) -> ColumnType {
         }
         _ => ColumnType::Numeric(None),
     }
-}
-
-/// An error of ours on its way through DataFusion.
-pub fn external(error: SqlError) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }
 
 /// The values of an argument: one for all rows, or one for each.

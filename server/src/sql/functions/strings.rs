@@ -1,6 +1,7 @@
 //! Functions of texts that DataFusion has not, or has with another meaning.
 
 use crate::error::{SqlError, SqlResult};
+use crate::pg_catalog::{quote_ident, quote_literal};
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::settings::FormatSettings;
@@ -93,21 +94,6 @@ fn chr(code: &Datum) -> SqlResult<Datum> {
             None => refused(&format!("requested character not valid for encoding: {number}")),
         },
     }
-}
-
-fn quote_ident(name: &str) -> String {
-    let is_plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    let is_keyword = sqlparser::keywords::RESERVED_FOR_IDENTIFIER
-        .iter()
-        .chain(sqlparser::keywords::RESERVED_FOR_COLUMN_ALIAS)
-        .any(|keyword| format!("{keyword:?}").eq_ignore_ascii_case(name));
-    if is_plain && !is_keyword { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-}
-
-fn quote_literal(value: &str) -> String {
-    let quoted = format!("'{}'", value.replace('\\', "\\\\").replace('\'', "''"));
-    if value.contains('\\') { format!(" E{quoted}").trim_start().to_owned() } else { quoted }
 }
 
 /// `format('%s %I %L', …)`.

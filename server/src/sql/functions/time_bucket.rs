@@ -11,7 +11,7 @@ use arrow::datatypes::{
     DataType, Date32Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
     TimestampNanosecondType,
 };
-use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
+use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -24,6 +24,7 @@ use crate::pgtype::interval::{self, Interval};
 use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::timezone::TimeZone;
 use crate::pgtype::types::NO_TYPMOD;
+use crate::plan::errors::external;
 use crate::plan::options::StatementOptions;
 use crate::sqlstate;
 
@@ -112,10 +113,6 @@ impl ScalarUDFImpl for TimeBucket {
             _ => SortProperties::Unordered,
         })
     }
-}
-
-fn external(error: SqlError) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }
 
 fn scalar(value: &ColumnarValue) -> Option<&ScalarValue> {
