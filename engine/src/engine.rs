@@ -218,6 +218,11 @@ impl Engine {
         &self.inner.budget
     }
 
+    /// Memory of decoded columns of segments.
+    pub fn block_cache_bytes(&self) -> u64 {
+        self.inner.files.blocks().memory_bytes()
+    }
+
     /// Takes rows: all of them are committed at one position, or none is. Does not block; returns
     /// before the commit is durable.
     ///
@@ -420,11 +425,6 @@ impl Engine {
         let runtimes = self.inner.runtimes();
         let handles = runtimes.iter().flat_map(|runtime| runtime.lock().segments.to_vec());
         handles.filter_map(|handle| handle.open().and_then(|open| open.input.check_all()).err()).collect()
-    }
-
-    /// How many jobs wait.
-    pub fn jobs_waiting(&self) -> usize {
-        self.inner.executor.queue_len()
     }
 
     /// The positions up to which commits are seen and are durable.

@@ -165,11 +165,6 @@ impl Executor {
         self.lock().stopping
     }
 
-    /// How many jobs wait.
-    pub(crate) fn queue_len(&self) -> usize {
-        self.lock().queue.len()
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

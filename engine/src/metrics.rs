@@ -38,6 +38,10 @@ pub struct Metrics {
     pub replayed_rows: Counter,
     /// Log files that were removed because no collection needed them.
     pub log_files_removed: Counter,
+    /// Blocks of decoded columns that were in memory when they were asked for.
+    pub block_hits: Counter,
+    /// Blocks that had to be decoded.
+    pub block_misses: Counter,
     /// Pages of segments that were read.
     pub pages_read: Counter,
     /// Bytes of them.

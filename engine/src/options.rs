@@ -63,8 +63,8 @@ pub struct EngineOptions {
     pub segment_row_group_rows: usize,
     /// Rows in a page of a segment.
     pub segment_page_rows: usize,
-    /// Rows of a batch that a reader gets.
-    pub read_batch_rows: usize,
+    /// Memory for decoded columns of segments.
+    pub block_cache_bytes: usize,
     /// Threads that run background jobs.
     pub job_threads: usize,
     /// What is done when the engine cannot go on.
@@ -85,7 +85,7 @@ impl EngineOptions {
             memtable_age_max: Duration::from_secs(300),
             segment_row_group_rows: 256 << 10,
             segment_page_rows: 8 << 10,
-            read_batch_rows: 8 << 10,
+            block_cache_bytes: 1 << 30,
             job_threads: 2,
             on_failure: OnFailure::new(|what| tracing::error!(what, "the engine cannot go on")),
         }

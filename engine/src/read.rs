@@ -6,11 +6,11 @@
 //! 3. [`ScanUnit::read`] decodes the columns of the predicates first, then the others for the
 //!    rows that are left, and gives batches of Arrow that hold exactly the wanted rows.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::{and_kleene, filter_record_batch};
-use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::schema::Nullability;
@@ -18,6 +18,8 @@ use tidemark_catalog::schema::Nullability;
 use crate::error::ReadError;
 use crate::memtable::Chunk;
 use crate::read::predicate::Predicate;
+use crate::read::rows::{Rows, build_batch};
+use crate::read::symbols::TextTable;
 use crate::segment::handle::SegmentHandle;
 use crate::segment::prune;
 use crate::segment::reader::SegmentRows;
@@ -25,6 +27,8 @@ use crate::snapshot::CollectionSnapshot;
 use crate::types::read_type;
 
 pub mod predicate;
+pub(crate) mod rows;
+mod symbols;
 
 /// What is to be read.
 #[derive(Clone, Debug)]
@@ -61,17 +65,60 @@ pub struct ScanStatistics {
 /// A plan of a scan.
 #[derive(Debug)]
 pub struct Scan {
-    schema: SchemaRef,
     units: Vec<ScanUnit>,
     statistics: ScanStatistics,
     shared: Arc<Shared>,
 }
 
+/// What the parts of a scan share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) request: ScanRequest,
     pub(crate) schema: SchemaRef,
     pub(crate) symbols: crate::collection::SymbolDictionaries,
+    /// The types of the columns that are read, those of predicates among them.
+    read_types: HashMap<ColumnId, DataType>,
+    /// For each predicate, what it says of the texts of a symbol column.
+    text_tables: Vec<TextTable>,
+}
+
+impl Shared {
+    fn new(collection: &Collection, request: ScanRequest, snapshot: &CollectionSnapshot) -> Shared {
+        let of_predicates = request.predicates.iter().map(Predicate::column);
+        let columns = request.columns.iter().copied().chain(of_predicates);
+        let read_types = columns.filter_map(|id| {
+            let column = collection.schema.column(id)?;
+            Some((id, read_type(&column.column_type)))
+        });
+        Shared {
+            schema: read_schema(collection, &request.columns),
+            symbols: snapshot.symbols().clone(),
+            read_types: read_types.collect(),
+            text_tables: request.predicates.iter().map(|_| TextTable::default()).collect(),
+            request,
+        }
+    }
+
+    /// The type in which a column is read; one that was dropped is not read.
+    pub(crate) fn read_type(&self, id: ColumnId) -> Option<&DataType> {
+        self.read_types.get(&id)
+    }
+
+    /// Which rows fulfil a predicate of the request; no array stands for a column that is NULL in
+    /// all of `row_count` rows.
+    pub(crate) fn evaluate(
+        &self,
+        predicate: usize,
+        array: Option<&ArrayRef>,
+        row_count: usize,
+    ) -> Result<BooleanArray, ReadError> {
+        let table = &self.text_tables[predicate];
+        let predicate = &self.request.predicates[predicate];
+        match (array, self.symbols.get(predicate.column())) {
+            (Some(array), Some(dictionary)) => Ok(symbols::evaluate(predicate, array, dictionary, table)?),
+            (array, _) => predicate.evaluate(array, row_count),
+        }
+    }
 }
 
 /// A part of a scan.
@@ -112,7 +159,6 @@ pub fn read_schema(collection: &Collection, columns: &[ColumnId]) -> SchemaRef {
 /// A segment is missing or damaged.
 pub fn plan(snapshot: &CollectionSnapshot, request: ScanRequest) -> Result<Scan, ReadError> {
     let collection = snapshot.collection();
-    let schema = read_schema(collection, &request.columns);
     let mut statistics = ScanStatistics::default();
     let mut units = Vec::new();
     let bounds = predicate::time_bounds(&request.predicates, collection.timeseries().time_key);
@@ -132,21 +178,21 @@ pub fn plan(snapshot: &CollectionSnapshot, request: ScanRequest) -> Result<Scan,
             statistics.segments_pruned += 1;
             continue;
         }
-        let open = handle.open()?;
-        let selections = prune::select(&open, collection, &request.predicates, &mut statistics)?;
+        let (open, block_rows) = (handle.open()?, handle.blocks().block_rows());
+        let selections = prune::select(&open, collection, &request.predicates, block_rows, &mut statistics)?;
         for selection in selections {
             statistics.segment_rows += selection.row_count;
             units.push(ScanUnit(Unit::RowGroup { segment: Arc::clone(handle), selection }));
         }
     }
-    let shared = Shared { request, schema: Arc::clone(&schema), symbols: snapshot.symbols().clone() };
-    Ok(Scan { schema, units, statistics, shared: Arc::new(shared) })
+    let shared = Arc::new(Shared::new(collection, request, snapshot));
+    Ok(Scan { units, statistics, shared })
 }
 
 impl Scan {
     /// The schema of every batch.
     pub fn schema(&self) -> &SchemaRef {
-        &self.schema
+        &self.shared.schema
     }
 
     /// Its parts, in no particular order.
@@ -171,11 +217,11 @@ impl Scan {
     pub fn read(&self, unit: &ScanUnit) -> Result<UnitRows, ReadError> {
         let rows = match &unit.0 {
             Unit::Chunk { chunk, row_count } => {
-                Rows::Chunk { chunk: Arc::clone(chunk), at: 0, row_count: *row_count }
+                UnitState::Chunk { chunk: Arc::clone(chunk), at: 0, row_count: *row_count }
             }
             Unit::RowGroup { segment, selection } => {
-                let rows = SegmentRows::new(segment.open()?, selection.clone(), &self.shared)?;
-                Rows::Segment(Box::new(rows))
+                let rows = SegmentRows::new(Arc::clone(segment), selection, &self.shared)?;
+                UnitState::Segment(Box::new(rows))
             }
         };
         Ok(UnitRows { shared: Arc::clone(&self.shared), rows })
@@ -186,11 +232,11 @@ impl Scan {
 #[derive(Debug)]
 pub struct UnitRows {
     shared: Arc<Shared>,
-    rows: Rows,
+    rows: UnitState,
 }
 
 #[derive(Debug)]
-enum Rows {
+enum UnitState {
     Chunk { chunk: Arc<Chunk>, at: usize, row_count: usize },
     Segment(Box<SegmentRows>),
 }
@@ -200,8 +246,8 @@ impl Iterator for UnitRows {
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.rows {
-            Rows::Segment(rows) => rows.next(),
-            Rows::Chunk { chunk, at, row_count } => {
+            UnitState::Segment(rows) => rows.next(),
+            UnitState::Chunk { chunk, at, row_count } => {
                 while at < row_count {
                     let len = (*row_count - *at).min(self.shared.request.batch_rows);
                     let read = read_chunk(&self.shared, chunk, *at, len);
@@ -218,32 +264,14 @@ impl Iterator for UnitRows {
 }
 
 fn read_chunk(shared: &Shared, chunk: &Chunk, at: usize, len: usize) -> Result<RecordBatch, ReadError> {
-    let column = |id: ColumnId| -> Option<ArrayRef> {
-        let array = chunk.column(id)?.slice(at, len);
-        Some(match shared.symbols.get(id) {
-            Some(dictionary) => dictionary.resolve(arrow::array::AsArray::as_primitive(&array)),
-            None => array,
-        })
-    };
-    let mut mask: Option<BooleanArray> = None;
-    for predicate in &shared.request.predicates {
-        let found = predicate.evaluate(column(predicate.column()).as_ref(), len)?;
-        mask = Some(match mask {
-            Some(mask) => and_kleene(&mask, &found)?,
-            None => found,
-        });
+    let column = |id: ColumnId| chunk.column(id).map(|array| array.slice(at, len));
+    let mut rows = Rows::all(len);
+    for (number, predicate) in shared.request.predicates.iter().enumerate() {
+        if rows.is_empty() {
+            break;
+        }
+        let array = column(predicate.column());
+        rows = rows.and(&shared.evaluate(number, array.as_ref(), len)?);
     }
-    if mask.as_ref().is_some_and(|mask| mask.true_count() == 0) {
-        return Ok(RecordBatch::new_empty(Arc::clone(&shared.schema)));
-    }
-    let fields = shared.schema.fields().iter().zip(&shared.request.columns);
-    let columns = fields.map(|(field, id)| {
-        column(*id).unwrap_or_else(|| arrow::array::new_null_array(field.data_type(), len))
-    });
-    let options = RecordBatchOptions::new().with_row_count(Some(len));
-    let batch = RecordBatch::try_new_with_options(Arc::clone(&shared.schema), columns.collect(), &options)?;
-    match mask {
-        Some(mask) if mask.true_count() < len => Ok(filter_record_batch(&batch, &mask)?),
-        _ => Ok(batch),
-    }
+    build_batch(shared, &rows, column)
 }

@@ -44,6 +44,7 @@ use crate::memtable::Memtable;
 use crate::memtable::budget::Budget;
 use crate::metrics::Metrics;
 use crate::options::EngineOptions;
+use crate::segment::block::BlockCache;
 use crate::segment::handle::{SegmentFiles, SegmentHandle};
 use crate::segment::{self, parse_file_name};
 use crate::types::write_type;
@@ -100,7 +101,8 @@ fn open(
     let view = catalog.view();
     remove_orphans(files, &options.directory, &view)?;
     let metrics = Arc::new(Metrics::default());
-    let segment_files = SegmentFiles::new(env.clone(), Arc::clone(&metrics));
+    let blocks = BlockCache::new(options.block_cache_bytes, options.segment_page_rows);
+    let segment_files = SegmentFiles::new(env.clone(), Arc::clone(&metrics), blocks);
     let collections = open_collections(&segment_files, &options.directory, &view);
     let mut bulk_commits = BTreeMap::new();
     let wal_options = WalOptions {

@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 
 use tidemark_catalog::ids::{CollectionId, SegmentId};
 
+pub(crate) mod block;
+mod decode;
 pub(crate) mod file;
 pub(crate) mod handle;
 pub(crate) mod prune;

@@ -117,6 +117,9 @@ pub struct Settings {
     /// Memory for all memtables; writers wait when it is used up [default: 768MiB, at most a quarter of the machine's]
     #[arg(long, env = "TIDEMARK_MEMTABLE_MEMORY", value_name = "SIZE")]
     pub memtable_memory: Option<String>,
+    /// Memory for decoded columns that are read again and again [default: an eighth of the machine's]
+    #[arg(long, env = "TIDEMARK_BLOCK_CACHE", value_name = "SIZE")]
+    pub block_cache: Option<String>,
     /// The size of a log file [default: 64MiB]
     #[arg(long, env = "TIDEMARK_WAL_SEGMENT_SIZE", value_name = "SIZE")]
     pub wal_segment_size: Option<String>,
@@ -189,6 +192,8 @@ pub struct Config {
     pub memtable_bytes_soft: usize,
     /// Memory for all memtables.
     pub memtable_bytes_hard: usize,
+    /// Memory for decoded columns of segments.
+    pub block_cache_bytes: usize,
     /// The size of a log file.
     pub wal_segment_bytes: u64,
     /// The longest statement.
@@ -242,6 +247,7 @@ impl Settings {
             query_spill: self.query_spill.or(other.query_spill),
             memtable_size: self.memtable_size.or(other.memtable_size),
             memtable_memory: self.memtable_memory.or(other.memtable_memory),
+            block_cache: self.block_cache.or(other.block_cache),
             wal_segment_size: self.wal_segment_size.or(other.wal_segment_size),
             statement_size: self.statement_size.or(other.statement_size),
             shutdown_seconds: self.shutdown_seconds.or(other.shutdown_seconds),
@@ -287,6 +293,7 @@ fn check(given: Settings, machine_bytes: u64) -> Result<Config, ConfigError> {
         query_spill_bytes: size("query-spill", &given.query_spill, 16 * GIB, 0)?,
         memtable_bytes_soft: to_usize(size("memtable-size", &given.memtable_size, 128 * MIB, 4096)?),
         memtable_bytes_hard: to_usize(size("memtable-memory", &given.memtable_memory, memtables, 65536)?),
+        block_cache_bytes: to_usize(size("block-cache", &given.block_cache, machine_bytes / 8, 0)?),
         wal_segment_bytes: size("wal-segment-size", &given.wal_segment_size, 64 * MIB, 65536)?,
         statement_bytes_max: to_usize(size("statement-size", &given.statement_size, MIB, 1024)?),
         shutdown_wait_max: Duration::from_secs(given.shutdown_seconds.unwrap_or(10)),

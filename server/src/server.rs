@@ -182,6 +182,7 @@ fn open_engine(config: &Config, env: &Env) -> Result<Engine, OpenError> {
         wal_segment_bytes: config.wal_segment_bytes,
         memtable_bytes_soft: config.memtable_bytes_soft,
         memtable_bytes_hard: config.memtable_bytes_hard,
+        block_cache_bytes: config.block_cache_bytes,
         on_failure: OnFailure::new(|what| {
             // What is durable is not known any more: only opening again finds out.
             tracing::error!(what, "stopping: restart recovers what was acknowledged");

@@ -96,7 +96,7 @@ impl Harness {
             memtable_bytes_hard: self.memtable_bytes_max,
             segment_row_group_rows: 64,
             segment_page_rows: 16,
-            read_batch_rows: 50,
+            block_cache_bytes: 64 << 10,
             ..EngineOptions::new(PathBuf::from("/data"))
         }
     }

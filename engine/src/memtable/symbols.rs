@@ -37,8 +37,7 @@ impl SymbolDictionary {
     /// # Errors
     /// The dictionary has reached 2 GiB of text.
     pub fn intern(&self, text: &str) -> Result<i32, WriteError> {
-        let found = self.read().find(text);
-        match found {
+        match self.find(text) {
             Some(id) => Ok(id),
             None => self.write().intern(text),
         }
@@ -54,6 +53,11 @@ impl SymbolDictionary {
     ) -> Result<Int32Array, WriteError> {
         let mut inner = self.write();
         texts.map(|text| text.map(|text| inner.intern(text)).transpose()).collect()
+    }
+
+    /// The number of a text, if it has one.
+    pub(crate) fn find(&self, text: &str) -> Option<i32> {
+        self.read().find(text)
     }
 
     /// How many numbers there are.

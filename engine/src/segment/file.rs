@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -19,6 +19,7 @@ use tidemark_catalog::segment::Segment;
 use crate::env::{File, Files, OpenMode};
 use crate::error::ReadError;
 use crate::metrics::Metrics;
+use crate::segment::prune::PageBounds;
 use crate::segment::{FORMAT, KEY_FORMAT, KEY_PAGE_CRC32C};
 
 /// A segment whose footer was read and checked.
@@ -27,6 +28,8 @@ pub(crate) struct OpenSegment {
     pub(crate) metadata: ArrowReaderMetadata,
     pub(crate) input: SegmentInput,
     columns: HashMap<ColumnId, FileColumn>,
+    /// Of column chunks that were pruned by, by row group and leaf.
+    page_bounds: Mutex<HashMap<(usize, usize), Arc<PageBounds>>>,
     memory_bytes: usize,
 }
 
@@ -58,7 +61,8 @@ pub(crate) fn open(
     })?;
     let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options).map_err(decode)?;
     let columns = file_columns(&metadata);
-    let memory_bytes = metadata.metadata().memory_size() + pages.len() * size_of::<PageCheck>();
+    // The bounds of pages are in the metadata, and once more as they are compared.
+    let memory_bytes = 2 * metadata.metadata().memory_size() + pages.len() * size_of::<PageCheck>();
     let input = SegmentInput(Arc::new(Input {
         file,
         path: path.to_owned(),
@@ -68,7 +72,7 @@ pub(crate) fn open(
         failure: OnceLock::new(),
         metrics: Arc::clone(metrics),
     }));
-    Ok(OpenSegment { metadata, input, columns, memory_bytes })
+    Ok(OpenSegment { metadata, input, columns, page_bounds: Mutex::default(), memory_bytes })
 }
 
 /// Checks that the file of a segment is there, has its length, and has its footer.
@@ -85,6 +89,39 @@ impl OpenSegment {
     /// Where a column is, if the file has it.
     pub(crate) fn column(&self, id: ColumnId) -> Option<FileColumn> {
         self.columns.get(&id).copied()
+    }
+
+    /// The bounds of the pages of a column chunk, made by `make` when they are asked for first.
+    pub(crate) fn page_bounds(
+        &self,
+        row_group: usize,
+        leaf: usize,
+        make: impl FnOnce() -> Result<PageBounds, ReadError>,
+    ) -> Result<Arc<PageBounds>, ReadError> {
+        let lock = || self.page_bounds.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bounds) = lock().get(&(row_group, leaf)) {
+            return Ok(Arc::clone(bounds));
+        }
+        let bounds = Arc::new(make()?);
+        lock().insert((row_group, leaf), Arc::clone(&bounds));
+        Ok(bounds)
+    }
+
+    /// How many rows a row group has.
+    pub(crate) fn row_group_rows(&self, row_group: usize) -> usize {
+        let rows = self.parquet().row_group(row_group).num_rows();
+        usize::try_from(rows).expect("a row group fits in memory")
+    }
+
+    /// A failure of the decoder as an error of reading.
+    pub(crate) fn decode_error(&self, source: ParquetError) -> ReadError {
+        let path = || self.input.path().to_owned();
+        self.input.failure().unwrap_or_else(|| ReadError::Decode { path: path(), source: Arc::new(source) })
+    }
+
+    /// What is said when a column ends before its row group does.
+    pub(crate) fn too_short(&self) -> ReadError {
+        self.decode_error(ParquetError::EOF("a column has fewer rows than its row group".to_owned()))
     }
 
     pub(crate) fn parquet(&self) -> &ParquetMetaData {

@@ -12,6 +12,7 @@ use tidemark_catalog::segment::Segment;
 use crate::env::Env;
 use crate::error::ReadError;
 use crate::metrics::Metrics;
+use crate::segment::block::BlockCache;
 use crate::segment::file::{self, OpenSegment};
 
 /// Memory for the footers of segments.
@@ -23,6 +24,7 @@ pub(crate) struct SegmentFiles {
     env: Env,
     metrics: Arc<Metrics>,
     footers: Cache<SegmentId, Arc<OpenSegment>, ByMemory>,
+    blocks: BlockCache,
     /// Files that nothing needs any more.
     garbage: Mutex<Vec<PathBuf>>,
 }
@@ -37,15 +39,20 @@ impl Weighter<SegmentId, Arc<OpenSegment>> for ByMemory {
 }
 
 impl SegmentFiles {
-    pub(crate) fn new(env: Env, metrics: Arc<Metrics>) -> Arc<SegmentFiles> {
+    pub(crate) fn new(env: Env, metrics: Arc<Metrics>, blocks: BlockCache) -> Arc<SegmentFiles> {
         const ITEMS_ESTIMATED: usize = 1024;
         let footers = Cache::with_weighter(ITEMS_ESTIMATED, FOOTER_CACHE_BYTES, ByMemory);
-        Arc::new(SegmentFiles { env, metrics, footers, garbage: Mutex::default() })
+        Arc::new(SegmentFiles { env, metrics, footers, blocks, garbage: Mutex::default() })
     }
 
     /// Takes the files that are to be removed.
     pub(crate) fn take_garbage(&self) -> Vec<PathBuf> {
         std::mem::take(&mut *self.garbage.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Decoded columns of all segments.
+    pub(crate) fn blocks(&self) -> &BlockCache {
+        &self.blocks
     }
 
     pub(crate) fn has_garbage(&self) -> bool {
@@ -90,6 +97,15 @@ impl SegmentHandle {
 
     pub(crate) fn segment(&self) -> &Arc<Segment> {
         &self.segment
+    }
+
+    /// Decoded columns, its own among them.
+    pub(crate) fn blocks(&self) -> &BlockCache {
+        self.files.blocks()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.files.metrics
     }
 
     /// Its footer, read where it is not in memory.

@@ -12,8 +12,8 @@ use arrow::datatypes::{
     TimestampMicrosecondType, TimestampNanosecondType,
 };
 use arrow::error::ArrowError;
-use parquet::arrow::arrow_reader::RowSelection;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::schema::Column;
@@ -26,12 +26,13 @@ use crate::read::predicate::{Comparison, Predicate, compare};
 use crate::segment::file::OpenSegment;
 use crate::segment::writer::file_type;
 
-/// The rows of a row group that have to be looked at.
+/// The blocks of a row group that have to be looked at.
 #[derive(Clone, Debug)]
 pub(crate) struct RowGroupSelection {
     pub(crate) row_group: usize,
-    /// `None`: all of them.
-    pub(crate) rows: Option<RowSelection>,
+    /// By rising number.
+    pub(crate) blocks: Vec<u32>,
+    /// Rows in them.
     pub(crate) row_count: usize,
 }
 
@@ -164,86 +165,109 @@ fn may_compare(of_column: &ColumnStatistics, comparison: Comparison, value: Opti
     }
 }
 
-/// The rows that have to be looked at in each row group that has any.
+/// The blocks that have to be looked at in each row group that has any.
 pub(crate) fn select(
     open: &OpenSegment,
     collection: &Collection,
     predicates: &[Predicate],
+    block_rows: usize,
     statistics: &mut ScanStatistics,
 ) -> Result<Vec<RowGroupSelection>, ReadError> {
-    let metadata = open.parquet();
-    let decode = |error: parquet::errors::ParquetError| ReadError::Decode {
-        path: open.input.path().to_owned(),
-        source: std::sync::Arc::new(error),
-    };
+    let row_groups = open.parquet().num_row_groups();
     let mut selections = Vec::new();
-    statistics.row_groups += metadata.num_row_groups();
-    for row_group in 0..metadata.num_row_groups() {
-        let rows = metadata.row_group(row_group).num_rows();
-        let rows = usize::try_from(rows).expect("a row group fits in memory");
-        let mut selection: Option<RowSelection> = None;
+    statistics.row_groups += row_groups;
+    for row_group in 0..row_groups {
+        let rows = open.row_group_rows(row_group);
+        let mut wanted = vec![true; rows.div_ceil(block_rows)];
         for predicate in predicates {
             let column = collection.schema.column(predicate.column());
-            let leaf = open.column(predicate.column()).map(|column| column.leaf);
-            let (Some(column), Some(Some(leaf))) = (column, leaf) else { continue };
-            let kept = pages_kept(open, column, leaf, row_group, predicate).map_err(decode)??;
-            let ranges = page_ranges(metadata, row_group, leaf, rows);
-            let kept = ranges.into_iter().zip(kept.iter()).filter(|(_, kept)| kept.unwrap_or(true));
-            let found = RowSelection::from_consecutive_ranges(kept.map(|(range, _)| range), rows);
-            selection = Some(match selection {
-                Some(selection) => selection.intersection(&found),
-                None => found,
-            });
+            let leaf = open.column(predicate.column()).and_then(|column| column.leaf);
+            let (Some(column), Some(leaf)) = (column, leaf) else { continue };
+            let pages = open.page_bounds(row_group, leaf, || page_bounds(open, column, leaf, row_group))?;
+            let kept = pages_kept(&pages, predicate)?;
+            keep_blocks(&mut wanted, &pages.ranges, &kept, block_rows);
         }
-        let row_count = selection.as_ref().map_or(rows, RowSelection::row_count);
-        if row_count == 0 {
+        if !wanted.contains(&true) {
             statistics.row_groups_pruned += 1;
             continue;
         }
-        count_pages(open, collection, row_group, rows, selection.as_ref(), statistics);
-        let rows = selection.filter(|_| row_count < rows);
-        selections.push(RowGroupSelection { row_group, rows, row_count });
+        count_pages(open, collection, row_group, &wanted, block_rows, statistics);
+        let blocks: Vec<u32> = (0..).zip(&wanted).filter(|(_, wanted)| **wanted).map(|(at, _)| at).collect();
+        let row_count = blocks.iter().map(|block| block_range(*block as usize, block_rows, rows).len()).sum();
+        selections.push(RowGroupSelection { row_group, blocks, row_count });
     }
     Ok(selections)
 }
 
-/// Which pages of a column may have a row that fulfils the predicate.
-fn pages_kept(
+fn block_range(block: usize, block_rows: usize, rows: usize) -> Range<usize> {
+    block * block_rows..rows.min((block + 1) * block_rows)
+}
+
+/// Blocks all of whose rows are on pages that are not kept are not wanted.
+fn keep_blocks(wanted: &mut [bool], pages: &[Range<usize>], kept: &BooleanArray, block_rows: usize) {
+    let mut met = vec![false; wanted.len()];
+    for (range, kept) in pages.iter().zip(kept.iter()) {
+        if kept.unwrap_or(true) && !range.is_empty() {
+            met[range.start / block_rows..=(range.end - 1) / block_rows].fill(true);
+        }
+    }
+    for (wanted, met) in wanted.iter_mut().zip(met) {
+        *wanted &= met;
+    }
+}
+
+/// What is known of the pages of a column chunk.
+#[derive(Debug)]
+pub(crate) struct PageBounds {
+    /// Their rows.
+    ranges: Vec<Range<usize>>,
+    /// NULL where a page has no bounds.
+    mins: ArrayRef,
+    maxes: ArrayRef,
+    /// Rows with NULL; NULL where that is not known.
+    nulls: UInt64Array,
+}
+
+fn page_bounds(
     open: &OpenSegment,
     column: &Column,
     leaf: usize,
     row_group: usize,
-    predicate: &Predicate,
-) -> Result<Result<BooleanArray, ReadError>, parquet::errors::ParquetError> {
+) -> Result<PageBounds, ReadError> {
     let metadata = open.parquet();
     let (Some(column_index), Some(offset_index)) = (metadata.column_index(), metadata.offset_index()) else {
-        return Ok(Ok(BooleanArray::new_null(0)));
+        return Err(open.decode_error(ParquetError::General("a segment has page indexes".to_owned())));
     };
     let field = Field::new(&column.name, statistics_type(&column.column_type), true);
     let schema = metadata.file_metadata().schema_descr();
-    let converter = StatisticsConverter::from_column_index(leaf, &field, schema)?;
     let groups = [row_group];
-    let nulls = converter.data_page_null_counts(column_index, offset_index, &groups)?;
-    let rows = converter.data_page_row_counts(offset_index, metadata.row_groups(), &groups)?;
-    let rows = rows.unwrap_or_else(|| UInt64Array::new_null(nulls.len()));
+    let bounds = || {
+        let converter = StatisticsConverter::from_column_index(leaf, &field, schema)?;
+        Ok(PageBounds {
+            ranges: page_ranges(metadata, row_group, leaf, open.row_group_rows(row_group)),
+            mins: converter.data_page_mins(column_index, offset_index, &groups)?,
+            maxes: converter.data_page_maxes(column_index, offset_index, &groups)?,
+            nulls: converter.data_page_null_counts(column_index, offset_index, &groups)?,
+        })
+    };
+    bounds().map_err(|error| open.decode_error(error))
+}
+
+/// Which pages may have a row that fulfils the predicate; NULL where nothing is known.
+fn pages_kept(pages: &PageBounds, predicate: &Predicate) -> Result<BooleanArray, ReadError> {
+    let nulls = |at: usize| pages.nulls.is_valid(at).then(|| pages.nulls.value(at));
+    let rows = |at: usize| pages.ranges[at].len() as u64;
+    let pages_count = pages.ranges.len();
     if let Predicate::IsNull { wanted, .. } = predicate {
-        let kept = nulls.iter().zip(rows.iter()).map(|(nulls, rows)| match (nulls, rows) {
-            (Some(nulls), Some(rows)) => Some(if *wanted { nulls > 0 } else { nulls < rows }),
-            _ => None,
-        });
-        return Ok(Ok(kept.collect()));
+        let kept = |at| nulls(at).map(|nulls| if *wanted { nulls > 0 } else { nulls < rows(at) });
+        return Ok((0..pages_count).map(kept).collect());
     }
-    let mins = converter.data_page_mins(column_index, offset_index, &groups)?;
-    let maxes = converter.data_page_maxes(column_index, offset_index, &groups)?;
-    Ok(may_compare_pages(predicate, &mins, &maxes).map_err(ReadError::from).map(|kept| {
-        let only_nulls =
-            |at: usize| nulls.is_valid(at) && rows.is_valid(at) && nulls.value(at) == rows.value(at);
-        let kept = (0..kept.len()).map(|at| match only_nulls(at) {
-            true => Some(false),
-            false => kept.is_valid(at).then(|| kept.value(at)),
-        });
-        kept.collect()
-    }))
+    let kept = may_compare_pages(predicate, &pages.mins, &pages.maxes)?;
+    let kept = (0..pages_count).map(|at| match nulls(at) == Some(rows(at)) {
+        true => Some(false),
+        false => kept.is_valid(at).then(|| kept.value(at)),
+    });
+    Ok(kept.collect())
 }
 
 /// NULL where a page has no bounds.
@@ -286,27 +310,23 @@ fn page_ranges(metadata: &ParquetMetaData, row_group: usize, leaf: usize, rows: 
         .collect()
 }
 
+/// Counts the pages of the time key, and those of them that are in no wanted block.
 fn count_pages(
     open: &OpenSegment,
     collection: &Collection,
     row_group: usize,
-    rows: usize,
-    selection: Option<&RowSelection>,
+    wanted: &[bool],
+    block_rows: usize,
     statistics: &mut ScanStatistics,
 ) {
     let time = open.column(collection.timeseries().time_key).and_then(|column| column.leaf);
     let Some(time) = time else { return };
-    let ranges = page_ranges(open.parquet(), row_group, time, rows);
+    let ranges = page_ranges(open.parquet(), row_group, time, open.row_group_rows(row_group));
     statistics.pages += ranges.len();
-    if let Some(selection) = selection {
-        let pages = RowSelection::from_consecutive_ranges(ranges.iter().cloned(), rows);
-        debug_assert_eq!(pages.row_count(), rows);
-        let read = ranges.iter().filter(|range| {
-            let page = RowSelection::from_consecutive_ranges(std::iter::once((*range).clone()), rows);
-            page.intersection(selection).selects_any()
-        });
-        statistics.pages_pruned += ranges.len() - read.count();
-    }
+    let is_read = |range: &&Range<usize>| {
+        !range.is_empty() && wanted[range.start / block_rows..=(range.end - 1) / block_rows].contains(&true)
+    };
+    statistics.pages_pruned += ranges.len() - ranges.iter().filter(is_read).count();
 }
 
 #[cfg(test)]

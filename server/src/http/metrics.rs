@@ -37,7 +37,7 @@ pub(super) async fn metrics(State(server): State<Arc<Server>>) -> Response {
 
 fn render(server: &Server) -> String {
     let engine = server.engine.metrics();
-    let counters: [(&str, u64, &str); 16] = [
+    let counters: [(&str, u64, &str); 18] = [
         ("connections_total", server.metrics.connections.get(), "Clients that were let in."),
         ("errors_total", server.metrics.errors.get(), "Errors that clients were told."),
         ("line_requests_total", server.metrics.line_requests.get(), "Requests that wrote line protocol."),
@@ -57,17 +57,20 @@ fn render(server: &Server) -> String {
             "Log files that were not needed any more.",
         ),
         ("pages_read_total", engine.pages_read.get(), "Pages of segments that were read."),
+        ("block_hits_total", engine.block_hits.get(), "Decoded columns that were in memory."),
+        ("block_misses_total", engine.block_misses.get(), "Columns that had to be decoded."),
         ("page_bytes_read_total", engine.page_bytes_read.get(), "Bytes of them."),
     ];
     let view = server.engine.view();
     let segments: usize = view.collections().map(|it| it.segments.len()).sum();
     let bytes: u64 = view.collections().flat_map(|it| it.segments.values()).map(|it| it.file_bytes).sum();
     let (visible, durable) = server.engine.log_positions();
-    let gauges: [(&str, u64, &str); 11] = [
+    let gauges: [(&str, u64, &str); 12] = [
         ("sessions", server.sessions.len() as u64, "Clients that are connected."),
         ("start_time_seconds", server.started_us.unsigned_abs() / 1_000_000, "When the server started."),
         ("memtable_bytes", server.engine.budget().used_bytes() as u64, "Memory of memtables."),
         ("memtable_bytes_max", server.engine.budget().bytes_max() as u64, "Memory they may take."),
+        ("block_cache_bytes", server.engine.block_cache_bytes(), "Memory of decoded columns."),
         ("query_memory_bytes", server.planner.memory().used_bytes() as u64, "Memory of queries."),
         ("collections", view.collections().count() as u64, "Collections there are."),
         ("segments", segments as u64, "Segments there are."),

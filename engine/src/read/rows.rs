@@ -1,0 +1,201 @@
+//! Which rows of some arrays are wanted, and the batch of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Int32Array, RecordBatch, RecordBatchOptions,
+    StringArray, new_null_array,
+};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{FilterBuilder, cast, take};
+use arrow::datatypes::{DataType, Int32Type};
+use arrow::error::ArrowError;
+use tidemark_catalog::ids::ColumnId;
+
+use crate::error::ReadError;
+use crate::memtable::symbols::SymbolDictionary;
+use crate::read::Shared;
+
+/// The wanted ones of so many rows.
+#[derive(Clone, Debug)]
+pub(crate) enum Rows {
+    /// Rows that follow one another.
+    Range { start: usize, len: usize },
+    /// The rows of the bits that are set.
+    Mask { bits: BooleanBuffer, count: usize },
+}
+
+impl Rows {
+    pub(crate) fn all(len: usize) -> Rows {
+        Rows::Range { start: 0, len }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Rows::Range { len, .. } => *len,
+            Rows::Mask { count, .. } => *count,
+        }
+    }
+
+    /// Those of them for which a condition holds; NULL is not held.
+    pub(crate) fn and(&self, condition: &BooleanArray) -> Rows {
+        let held = match condition.nulls() {
+            Some(nulls) => condition.values() & nulls.inner(),
+            None => condition.values().clone(),
+        };
+        let bits = match self {
+            Rows::Range { start: 0, len } if *len == held.len() => held,
+            Rows::Range { start, len } => {
+                let inside = |row: usize| (*start..*start + *len).contains(&row) && held.value(row);
+                BooleanBuffer::collect_bool(held.len(), inside)
+            }
+            Rows::Mask { bits, .. } => bits & &held,
+        };
+        let count = bits.count_set_bits();
+        match bits.set_slices().next() {
+            None => Rows::Range { start: 0, len: 0 },
+            Some((start, end)) if end - start == count => Rows::Range { start, len: count },
+            Some(_) => Rows::Mask { bits, count },
+        }
+    }
+}
+
+/// The batch of the wanted rows. `array` gives a column of all rows; `None` for one that is NULL in
+/// every row.
+pub(crate) fn build_batch(
+    shared: &Shared,
+    rows: &Rows,
+    array: impl Fn(ColumnId) -> Option<ArrayRef>,
+) -> Result<RecordBatch, ReadError> {
+    let filter = match rows {
+        Rows::Mask { bits, .. } => {
+            let mask = BooleanArray::new(bits.clone(), None);
+            Some(FilterBuilder::new(&mask).optimize().build())
+        }
+        Rows::Range { .. } => None,
+    };
+    let cut = |array: &ArrayRef| match (rows, &filter) {
+        (Rows::Range { start, len }, _) => Ok(array.slice(*start, *len)),
+        (Rows::Mask { .. }, Some(filter)) => filter.filter(array),
+        (Rows::Mask { .. }, None) => unreachable!("a mask has a filter"),
+    };
+    let fields = shared.schema.fields().iter().zip(&shared.request.columns);
+    let columns = fields.map(|(field, id)| match array(*id) {
+        None => Ok(new_null_array(field.data_type(), rows.len())),
+        Some(array) => {
+            let array = cut(&array)?;
+            match shared.symbols.get(*id) {
+                Some(dictionary) => symbols(&array, dictionary, field.data_type()),
+                None => Ok(array),
+            }
+        }
+    });
+    let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(&shared.schema), columns, &options)?)
+}
+
+/// A symbol column as readers get it.
+fn symbols(
+    array: &ArrayRef,
+    dictionary: &SymbolDictionary,
+    data_type: &DataType,
+) -> Result<ArrayRef, ArrowError> {
+    match array.data_type() {
+        DataType::Int32 => compact(array.as_primitive(), &dictionary.values()),
+        found if found == data_type => Ok(Arc::clone(array)),
+        _ => cast(array, data_type),
+    }
+}
+
+/// A dictionary of not many more texts than there are rows: what computes on a batch often begins
+/// with the whole dictionary.
+fn compact(numbers: &Int32Array, texts: &Arc<StringArray>) -> Result<ArrayRef, ArrowError> {
+    const ROWS_PER_TEXT_MIN: usize = 8;
+    if texts.len() <= numbers.len() / ROWS_PER_TEXT_MIN {
+        let values = Arc::clone(texts) as ArrayRef;
+        return Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(numbers.clone(), values)?));
+    }
+    let mut places = Places::default();
+    let keys: Int32Array = match numbers.nulls() {
+        None => numbers.values().iter().map(|number| places.of(*number)).collect::<Vec<i32>>().into(),
+        Some(_) => numbers.iter().map(|number| number.map(|number| places.of(number))).collect(),
+    };
+    let values = take(texts.as_ref(), &Int32Array::from(places.used), None)?;
+    Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values)?))
+}
+
+/// Numbers in the order in which they were met first.
+#[derive(Default)]
+struct Places {
+    used: Vec<i32>,
+    places: HashMap<i32, i32>,
+    /// Rows that follow one another are often of one series.
+    last: Option<(i32, i32)>,
+}
+
+impl Places {
+    fn of(&mut self, number: i32) -> i32 {
+        if let Some((last, place)) = self.last
+            && last == number
+        {
+            return place;
+        }
+        let next = i32::try_from(self.used.len()).expect("there are no more places than numbers");
+        let place = *self.places.entry(number).or_insert(next);
+        if place == next {
+            self.used.push(number);
+        }
+        self.last = Some((number, place));
+        place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(rows: &Rows) -> Vec<usize> {
+        match rows {
+            Rows::Range { start, len } => (*start..start + len).collect(),
+            Rows::Mask { bits, count } => {
+                assert_eq!(bits.count_set_bits(), *count);
+                bits.set_indices().collect()
+            }
+        }
+    }
+
+    #[test]
+    fn conditions_leave_the_rows_for_which_all_hold() {
+        let condition = |held: [Option<bool>; 6]| BooleanArray::from(held.to_vec());
+        let [y, n, u] = [Some(true), Some(false), None];
+        let cases = [
+            (vec![], vec![0, 1, 2, 3, 4, 5]),
+            (vec![condition([n, y, y, y, u, n])], vec![1, 2, 3]),
+            (vec![condition([n, y, y, y, u, n]), condition([y, y, u, y, y, y])], vec![1, 3]),
+            (vec![condition([y, n, y, n, y, n]), condition([n, n, y, y, y, y])], vec![2, 4]),
+            (vec![condition([y, n, y, n, y, n]), condition([n, y, n, y, n, y])], vec![]),
+        ];
+        for (conditions, expected) in cases {
+            let rows = conditions.iter().fold(Rows::all(6), |rows, condition| rows.and(condition));
+            assert_eq!(kept(&rows), expected, "{conditions:?}");
+        }
+    }
+
+    #[test]
+    fn a_dictionary_is_cut_to_what_its_rows_use() {
+        let texts = Arc::new(StringArray::from_iter_values((0..1000).map(|number| format!("host_{number}"))));
+        let numbers = Int32Array::from(vec![Some(700), Some(700), None, Some(3), Some(700)]);
+        let array = compact(&numbers, &texts).unwrap();
+        let dictionary = array.as_dictionary::<Int32Type>();
+        let found: Vec<Option<&str>> =
+            dictionary.downcast_dict::<StringArray>().unwrap().into_iter().collect();
+        assert_eq!(found, [Some("host_700"), Some("host_700"), None, Some("host_3"), Some("host_700")]);
+        assert_eq!(dictionary.values().len(), 2);
+    }
+}
