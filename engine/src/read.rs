@@ -18,17 +18,18 @@ use tidemark_catalog::schema::Nullability;
 use crate::error::ReadError;
 use crate::memtable::Chunk;
 use crate::read::predicate::Predicate;
-use crate::read::rows::{Rows, build_batch};
 use crate::read::symbols::TextTable;
+use crate::read::unit::UnitBlocks;
 use crate::segment::handle::SegmentHandle;
 use crate::segment::prune;
-use crate::segment::reader::SegmentRows;
 use crate::snapshot::CollectionSnapshot;
 use crate::types::read_type;
 
+pub mod latest;
 pub mod predicate;
 pub(crate) mod rows;
 mod symbols;
+pub(crate) mod unit;
 
 /// What is to be read.
 #[derive(Clone, Debug)]
@@ -200,6 +201,10 @@ impl Scan {
         &self.units
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// What was asked for.
     pub fn request(&self) -> &ScanRequest {
         &self.shared.request
@@ -215,63 +220,21 @@ impl Scan {
     /// # Errors
     /// A segment is missing or damaged.
     pub fn read(&self, unit: &ScanUnit) -> Result<UnitRows, ReadError> {
-        let rows = match &unit.0 {
-            Unit::Chunk { chunk, row_count } => {
-                UnitState::Chunk { chunk: Arc::clone(chunk), at: 0, row_count: *row_count }
-            }
-            Unit::RowGroup { segment, selection } => {
-                let rows = SegmentRows::new(Arc::clone(segment), selection, &self.shared)?;
-                UnitState::Segment(Box::new(rows))
-            }
-        };
-        Ok(UnitRows { shared: Arc::clone(&self.shared), rows })
+        Ok(UnitRows { blocks: UnitBlocks::wanted(unit, &self.shared)? })
     }
 }
 
 /// The batches of a part of a scan.
 #[derive(Debug)]
 pub struct UnitRows {
-    shared: Arc<Shared>,
-    rows: UnitState,
-}
-
-#[derive(Debug)]
-enum UnitState {
-    Chunk { chunk: Arc<Chunk>, at: usize, row_count: usize },
-    Segment(Box<SegmentRows>),
+    blocks: UnitBlocks,
 }
 
 impl Iterator for UnitRows {
     type Item = Result<RecordBatch, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.rows {
-            UnitState::Segment(rows) => rows.next(),
-            UnitState::Chunk { chunk, at, row_count } => {
-                while at < row_count {
-                    let len = (*row_count - *at).min(self.shared.request.batch_rows);
-                    let read = read_chunk(&self.shared, chunk, *at, len);
-                    *at += len;
-                    match read {
-                        Ok(batch) if batch.num_rows() == 0 => {}
-                        other => return Some(other),
-                    }
-                }
-                None
-            }
-        }
+        let block = self.blocks.next()?;
+        Some(block.and_then(|block| block.to_batch(self.blocks.shared())))
     }
-}
-
-fn read_chunk(shared: &Shared, chunk: &Chunk, at: usize, len: usize) -> Result<RecordBatch, ReadError> {
-    let column = |id: ColumnId| chunk.column(id).map(|array| array.slice(at, len));
-    let mut rows = Rows::all(len);
-    for (number, predicate) in shared.request.predicates.iter().enumerate() {
-        if rows.is_empty() {
-            break;
-        }
-        let array = column(predicate.column());
-        rows = rows.and(&shared.evaluate(number, array.as_ref(), len)?);
-    }
-    build_batch(shared, &rows, column)
 }

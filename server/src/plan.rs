@@ -17,6 +17,7 @@
 //! | [`arithmetic`] | numbers that overflow and divisions by zero are errors |
 //! | [`aggregates`] | sums and averages in PostgreSQL's types |
 //! | [`provider`], [`scan`], [`predicate`] | a collection as a table, its scan, what a scan can skip |
+//! | [`latest`] | the last row of each series |
 //! | [`direct`] | scans of a few rows, without all of this |
 //! | [`options`] | what functions know of the session |
 //! | [`types`] | the Arrow types of expressions |
@@ -28,6 +29,7 @@ pub mod arithmetic;
 pub mod coerce;
 pub mod direct;
 pub mod errors;
+pub mod latest;
 pub mod memory;
 pub mod open;
 pub mod operators;

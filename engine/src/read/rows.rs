@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Int32Array, RecordBatch, RecordBatchOptions,
-    StringArray, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, DictionaryArray, Int32Array, RecordBatch,
+    RecordBatchOptions, StringArray, new_null_array,
 };
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{FilterBuilder, cast, take};
@@ -16,6 +16,7 @@ use tidemark_catalog::ids::ColumnId;
 use crate::error::ReadError;
 use crate::memtable::symbols::SymbolDictionary;
 use crate::read::Shared;
+use crate::types::symbol_type;
 
 /// The wanted ones of so many rows.
 #[derive(Clone, Debug)]
@@ -39,6 +40,24 @@ impl Rows {
         match self {
             Rows::Range { len, .. } => *len,
             Rows::Mask { count, .. } => *count,
+        }
+    }
+
+    /// These rows of so many, by any order of their numbers.
+    pub(crate) fn of(wanted: &[u32], len: usize) -> Rows {
+        let mut bits = BooleanBufferBuilder::new(len);
+        bits.append_n(len, false);
+        wanted.iter().for_each(|row| bits.set_bit(*row as usize, true));
+        Rows::all(len).and(&BooleanArray::new(bits.finish(), None))
+    }
+
+    /// Calls the function with each of them, by rising number.
+    pub(crate) fn for_each(&self, mut act: impl FnMut(usize)) {
+        match self {
+            Rows::Range { start, len } => (*start..start + len).for_each(act),
+            Rows::Mask { bits, .. } => {
+                bits.set_slices().for_each(|(start, end)| (start..end).for_each(&mut act))
+            }
         }
     }
 
@@ -90,7 +109,7 @@ pub(crate) fn build_batch(
         Some(array) => {
             let array = cut(&array)?;
             match shared.symbols.get(*id) {
-                Some(dictionary) => symbols(&array, dictionary, field.data_type()),
+                Some(dictionary) => symbol_texts(&array, dictionary),
                 None => Ok(array),
             }
         }
@@ -101,15 +120,11 @@ pub(crate) fn build_batch(
 }
 
 /// A symbol column as readers get it.
-fn symbols(
-    array: &ArrayRef,
-    dictionary: &SymbolDictionary,
-    data_type: &DataType,
-) -> Result<ArrayRef, ArrowError> {
+pub(crate) fn symbol_texts(array: &ArrayRef, dictionary: &SymbolDictionary) -> Result<ArrayRef, ArrowError> {
     match array.data_type() {
         DataType::Int32 => compact(array.as_primitive(), &dictionary.values()),
-        found if found == data_type => Ok(Arc::clone(array)),
-        _ => cast(array, data_type),
+        found if *found == symbol_type() => Ok(Arc::clone(array)),
+        _ => cast(array, &symbol_type()),
     }
 }
 

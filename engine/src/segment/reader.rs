@@ -7,28 +7,28 @@
 //! A column that has to be decoded is decoded for all the blocks at once that one pass needs, so a
 //! page is met once. Columns that the file does not have are NULL.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection};
 use tidemark_catalog::ids::ColumnId;
 
 use crate::error::ReadError;
 use crate::read::Shared;
-use crate::read::rows::{Rows, build_batch};
+use crate::read::rows::Rows;
+use crate::read::unit::UnitBlock;
 use crate::segment::block::BlockKey;
 use crate::segment::decode::BlockDecoder;
 use crate::segment::file::OpenSegment;
 use crate::segment::handle::SegmentHandle;
 use crate::segment::prune::RowGroupSelection;
 
-/// The wanted rows of a row group, batch by batch.
+/// The wanted rows of a row group, block by block.
 #[derive(Debug)]
-pub(crate) struct SegmentRows {
+pub(crate) struct SegmentBlocks {
     group: RowGroup,
-    shared: Arc<Shared>,
     state: State,
 }
 
@@ -47,6 +47,9 @@ struct Filtered {
     columns: HashMap<ColumnId, ColumnBlocks>,
 }
 
+/// Decoded blocks of a column, by their numbers.
+type Held = HashMap<u32, ArrayRef>;
+
 /// A row group that is being read.
 #[derive(Debug)]
 struct RowGroup {
@@ -56,36 +59,70 @@ struct RowGroup {
     row_count: usize,
 }
 
-impl SegmentRows {
-    pub(crate) fn new(
+impl SegmentBlocks {
+    /// The rows that fulfil the predicates of the request.
+    pub(crate) fn wanted(
         handle: Arc<SegmentHandle>,
         selection: &RowGroupSelection,
-        shared: &Arc<Shared>,
-    ) -> Result<SegmentRows, ReadError> {
-        let open = handle.open()?;
-        let index = selection.row_group;
-        let row_count = open.row_group_rows(index);
-        let group = RowGroup { handle, open, index, row_count };
-        let state = State::Unfiltered(selection.blocks.clone());
-        Ok(SegmentRows { group, shared: Arc::clone(shared), state })
+    ) -> Result<SegmentBlocks, ReadError> {
+        let group = RowGroup::new(handle, selection.row_group)?;
+        Ok(SegmentBlocks { group, state: State::Unfiltered(selection.blocks.clone()) })
     }
 
-    /// Finds the rows that fulfil the predicates.
-    fn find_rows(&self, blocks: &[u32]) -> Result<Filtered, ReadError> {
-        let group = &self.group;
+    /// These rows.
+    pub(crate) fn of_rows(
+        handle: Arc<SegmentHandle>,
+        selection: &RowGroupSelection,
+        rows: &BTreeMap<u32, Vec<u32>>,
+        shared: &Shared,
+    ) -> Result<SegmentBlocks, ReadError> {
+        let group = RowGroup::new(handle, selection.row_group)?;
+        let rows = rows.iter().map(|(block, rows)| (*block, Rows::of(rows, group.block_len(*block))));
+        let filtered = group.answer(shared, rows.collect(), HashMap::new())?;
+        Ok(SegmentBlocks { group, state: State::Filtered(filtered) })
+    }
+
+    pub(crate) fn next(&mut self, shared: &Shared) -> Option<Result<UnitBlock, ReadError>> {
+        if let State::Unfiltered(blocks) = &mut self.state {
+            let blocks = std::mem::take(blocks);
+            match self.group.find_rows(shared, &blocks) {
+                Ok(filtered) => self.state = State::Filtered(filtered),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let State::Filtered(filtered) = &mut self.state else { unreachable!("it was filtered above") };
+        let (number, rows) = filtered.blocks.next()?;
+        let mut arrays = HashMap::with_capacity(filtered.columns.len());
+        for (id, column) in &mut filtered.columns {
+            match column.next(&self.group, number) {
+                Ok(array) => arrays.insert(*id, array),
+                Err(error) => return Some(Err(error)),
+            };
+        }
+        Some(Ok(UnitBlock { number, rows, arrays }))
+    }
+}
+
+impl RowGroup {
+    fn new(handle: Arc<SegmentHandle>, index: usize) -> Result<RowGroup, ReadError> {
+        let open = handle.open()?;
+        let row_count = open.row_group_rows(index);
+        Ok(RowGroup { handle, open, index, row_count })
+    }
+
+    /// Finds the rows of these blocks that fulfil the predicates.
+    fn find_rows(&self, shared: &Shared, blocks: &[u32]) -> Result<Filtered, ReadError> {
         let mut left: Vec<(u32, Rows)> =
-            blocks.iter().map(|block| (*block, Rows::all(group.block_len(*block)))).collect();
-        let mut held: HashMap<ColumnId, HashMap<u32, ArrayRef>> = HashMap::new();
-        for (number, predicate) in self.shared.request.predicates.iter().enumerate() {
+            blocks.iter().map(|block| (*block, Rows::all(self.block_len(*block)))).collect();
+        let mut held: HashMap<ColumnId, Held> = HashMap::new();
+        for (number, predicate) in shared.request.predicates.iter().enumerate() {
             let id = predicate.column();
-            let blocks: Vec<u32> = left.iter().map(|(block, _)| *block).collect();
-            let mut column = group.column(&self.shared, id, &blocks, held.remove(&id))?;
-            let mut kept = HashMap::new();
+            let mut column = self.column(shared, id, &left, held.remove(&id).unwrap_or_default())?;
+            let mut kept = Held::new();
             let mut still = Vec::with_capacity(left.len());
             for (block, rows) in left {
-                let array = column.as_mut().map(|column| column.next(group, block)).transpose()?;
-                let found = self.shared.evaluate(number, array.as_ref(), group.block_len(block))?;
-                let rows = rows.and(&found);
+                let array = column.as_mut().map(|column| column.next(self, block)).transpose()?;
+                let rows = rows.and(&shared.evaluate(number, array.as_ref(), self.block_len(block))?);
                 if !rows.is_empty() {
                     still.push((block, rows));
                     array.into_iter().for_each(|array| drop(kept.insert(block, array)));
@@ -94,48 +131,29 @@ impl SegmentRows {
             left = still;
             held.insert(id, kept);
         }
-        let blocks: Vec<u32> = left.iter().map(|(block, _)| *block).collect();
+        self.answer(shared, left, held)
+    }
+
+    /// Makes the columns of the request ready for these rows.
+    fn answer(
+        &self,
+        shared: &Shared,
+        rows: Vec<(u32, Rows)>,
+        mut held: HashMap<ColumnId, Held>,
+    ) -> Result<Filtered, ReadError> {
         let mut columns = HashMap::new();
-        for id in &self.shared.request.columns {
+        for id in &shared.request.columns {
             if columns.contains_key(id) {
                 continue;
             }
-            if let Some(column) = group.column(&self.shared, *id, &blocks, held.remove(id))? {
+            let held = held.remove(id).unwrap_or_default();
+            if let Some(column) = self.column(shared, *id, &rows, held)? {
                 columns.insert(*id, column);
             }
         }
-        Ok(Filtered { blocks: left.into_iter(), columns })
+        Ok(Filtered { blocks: rows.into_iter(), columns })
     }
-}
 
-impl Iterator for SegmentRows {
-    type Item = Result<RecordBatch, ReadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let State::Unfiltered(blocks) = &mut self.state {
-            let blocks = std::mem::take(blocks);
-            match self.find_rows(&blocks) {
-                Ok(filtered) => self.state = State::Filtered(filtered),
-                Err(error) => {
-                    self.state = State::Unfiltered(Vec::new());
-                    return Some(Err(error));
-                }
-            }
-        }
-        let State::Filtered(filtered) = &mut self.state else { unreachable!("it was filtered above") };
-        let (block, rows) = filtered.blocks.next()?;
-        let mut arrays = HashMap::with_capacity(filtered.columns.len());
-        for (id, column) in &mut filtered.columns {
-            match column.next(&self.group, block) {
-                Ok(array) => arrays.insert(*id, array),
-                Err(error) => return Some(Err(error)),
-            };
-        }
-        Some(build_batch(&self.shared, &rows, |id| arrays.get(&id).cloned()))
-    }
-}
-
-impl RowGroup {
     fn block_len(&self, block: u32) -> usize {
         let block_rows = self.handle.blocks().block_rows();
         block_rows.min(self.row_count - block as usize * block_rows)
@@ -146,8 +164,8 @@ impl RowGroup {
         &self,
         shared: &Shared,
         id: ColumnId,
-        blocks: &[u32],
-        held: Option<HashMap<u32, ArrayRef>>,
+        blocks: &[(u32, Rows)],
+        held: Held,
     ) -> Result<Option<ColumnBlocks>, ReadError> {
         let (Some(column), Some(data_type)) = (self.open.column(id), shared.read_type(id)) else {
             return Ok(None);
@@ -159,9 +177,9 @@ impl RowGroup {
             row_group: u32::try_from(self.index).expect("a file has fewer row groups"),
             block,
         };
-        let mut known = held.unwrap_or_default();
+        let mut known = held;
         let mut missing = Vec::new();
-        for block in blocks {
+        for (block, _) in blocks {
             if known.contains_key(block) {
                 continue;
             }
@@ -205,7 +223,7 @@ impl RowGroup {
 
 /// Some blocks of a column, to be taken in their order.
 struct ColumnBlocks {
-    known: HashMap<u32, ArrayRef>,
+    known: Held,
     /// Gives the blocks that are not known.
     decoder: Option<(ParquetRecordBatchReader, BlockDecoder)>,
     /// The key of any block of the column.

@@ -17,6 +17,7 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
 };
+use datafusion::optimizer::OptimizerRule;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
@@ -27,6 +28,7 @@ use crate::config::Config;
 use crate::error::{SqlError, SqlResult};
 use crate::plan::aggregates;
 use crate::plan::errors::{external, to_sql_error};
+use crate::plan::latest::LatestRule;
 use crate::plan::memory::{QueryMemory, QueryPool};
 use crate::plan::open;
 use crate::plan::operators::PostgresOperators;
@@ -82,7 +84,9 @@ impl Planner {
         sql.parse_float_as_decimal = true;
         sql.collect_spans = true;
         let defaults = SessionStateBuilder::new_with_default_features().build();
-        let mut template = SessionStateBuilder::new_from_existing(defaults).with_config(options).build();
+        let rules = optimizer_rules(&defaults);
+        let template = SessionStateBuilder::new_from_existing(defaults).with_config(options);
+        let mut template = template.with_optimizer_rules(rules).build();
         functions::register(&mut template)?;
         Ok(Planner {
             template,
@@ -162,6 +166,14 @@ impl Planner {
         state.mark_start_execution();
         state
     }
+}
+
+/// DataFusion's rules, with ours before the one that would take the shape that ours looks for.
+fn optimizer_rules(defaults: &SessionState) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = defaults.optimizer().rules.clone();
+    let distinct = rules.iter().position(|rule| rule.name() == "replace_distinct_aggregate");
+    rules.insert(distinct.unwrap_or(0), Arc::new(LatestRule));
+    rules
 }
 
 /// A query that runs.

@@ -16,6 +16,7 @@ use tidemark_catalog::schema::Nullability;
 use tidemark_engine::batch::WriteBatch;
 use tidemark_engine::engine::Engine;
 use tidemark_engine::error::ReadError;
+use tidemark_engine::read::predicate::Predicate;
 use tidemark_engine::read::{ScanRequest, plan};
 use tidemark_engine::snapshot::{CollectionSnapshot, Snapshot};
 use tidemark_engine::types::read_type;
@@ -27,7 +28,7 @@ use crate::plan::scan::CollectionScan;
 use crate::plan::types::type_name;
 
 /// A collection in a plan. It knows no data: the statement that runs the plan brings a snapshot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CollectionTable {
     collection: Arc<Collection>,
     schema: SchemaRef,
@@ -57,12 +58,30 @@ impl CollectionTable {
         &self.collection
     }
 
-    fn column_ids(&self, projection: Option<&Vec<usize>>) -> Vec<ColumnId> {
+    /// The ids of some of its columns, or of all.
+    pub(crate) fn column_ids(&self, projection: Option<&Vec<usize>>) -> Vec<ColumnId> {
         let columns = self.collection.schema.columns();
         match projection {
             Some(projection) => projection.iter().map(|at| columns[*at].id).collect(),
             None => columns.iter().map(|column| column.id).collect(),
         }
+    }
+
+    /// The schema of some of its columns, or of all.
+    pub(crate) fn projected_schema(&self, projection: Option<&Vec<usize>>) -> Result<SchemaRef> {
+        Ok(match projection {
+            Some(projection) => Arc::new(self.schema.project(projection)?),
+            None => Arc::clone(&self.schema),
+        })
+    }
+
+    /// Conditions that the engine takes over, as it understands them.
+    pub(crate) fn predicates(&self, conditions: &[Expr]) -> Result<Vec<Predicate>> {
+        let predicates = conditions.iter().map(|condition| {
+            to_predicate(condition, &self.collection)
+                .ok_or_else(|| plan_datafusion_err!("a filter was pushed down that cannot be: {condition}"))
+        });
+        predicates.collect()
     }
 }
 
@@ -92,22 +111,14 @@ impl TableProvider for CollectionTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let data = state.config().get_extension::<StatementData>();
-        let data = data.ok_or_else(|| plan_datafusion_err!("a collection is scanned outside a statement"))?;
+        let data = StatementData::of(state)?;
         let snapshot = data.collection(self.collection.id)?;
-        let predicates = filters.iter().map(|filter| {
-            to_predicate(filter, &self.collection)
-                .ok_or_else(|| plan_datafusion_err!("a filter was pushed down that cannot be: {filter}"))
-        });
         let request = ScanRequest {
             columns: self.column_ids(projection),
-            predicates: predicates.collect::<Result<_>>()?,
+            predicates: self.predicates(filters)?,
             batch_rows: state.config().batch_size(),
         };
-        let schema = match projection {
-            Some(projection) => Arc::new(self.schema.project(projection)?),
-            None => Arc::clone(&self.schema),
-        };
+        let schema = self.projected_schema(projection)?;
         let planned = plan(&snapshot, request).map_err(external)?;
         let partitions = state.config().target_partitions();
         Ok(Arc::new(CollectionScan::new(snapshot, planned, schema, partitions, limit)))
@@ -138,6 +149,15 @@ impl StatementData {
     ) -> std::result::Result<StatementData, ReadError> {
         let snapshot = engine.snapshot(collections)?;
         Ok(StatementData { snapshot, own_writes, merged: Mutex::default() })
+    }
+
+    /// The data of the statement that is being planned to run.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn of(state: &dyn Session) -> Result<Arc<StatementData>> {
+        let data = state.config().get_extension::<StatementData>();
+        data.ok_or_else(|| plan_datafusion_err!("a collection is scanned outside a statement"))
     }
 
     /// Whether the statement reads no collection.

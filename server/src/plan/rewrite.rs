@@ -53,6 +53,7 @@ impl VisitorMut for Rewriter {
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
         restore_query(query);
+        order_distinct(query);
         flow(conditions(&mut query.body))
     }
 
@@ -161,6 +162,22 @@ fn restore_query(query: &mut Query) {
             }
         }
     });
+}
+
+/// The expressions of DISTINCT ON in the order in which ORDER BY begins: DataFusion wants it so.
+fn order_distinct(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    let (Some(Distinct::On(distinct)), Some(order_by)) = (&mut select.distinct, &query.order_by) else {
+        return;
+    };
+    let OrderByKind::Expressions(order) = &order_by.kind else { return };
+    let first: Vec<&Expr> = order.iter().take(distinct.len()).map(|it| &it.expr).collect();
+    let is_permutation = first.len() == distinct.len()
+        && distinct.iter().all(|expr| first.contains(&expr))
+        && first.iter().all(|expr| distinct.contains(expr));
+    if is_permutation {
+        *distinct = first.into_iter().cloned().collect();
+    }
 }
 
 fn each_select(body: &mut SetExpr, apply: &mut impl FnMut(&mut Select)) {

@@ -22,8 +22,9 @@ use datafusion::physical_plan::metrics::{
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::stream;
+use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
-use tidemark_engine::read::{Scan, UnitRows};
+use tidemark_engine::read::{Scan, ScanRequest, ScanStatistics, UnitRows};
 use tidemark_engine::snapshot::CollectionSnapshot;
 
 use crate::plan::errors::external;
@@ -34,6 +35,7 @@ pub struct CollectionScan {
     snapshot: Arc<CollectionSnapshot>,
     scan: Arc<Scan>,
     schema: SchemaRef,
+    description: ScanDescription,
     limit: Option<usize>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -57,7 +59,9 @@ impl CollectionScan {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
+        let collection = Arc::clone(snapshot.collection());
         CollectionScan {
+            description: ScanDescription::new(collection, scan.request().clone()),
             snapshot,
             scan: Arc::new(scan),
             schema,
@@ -65,23 +69,6 @@ impl CollectionScan {
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
             next: Arc::default(),
-        }
-    }
-
-    fn count_pruning(&self, partition: usize) {
-        let found = self.scan.statistics();
-        let counts = [
-            ("segments", found.segments),
-            ("segments_pruned", found.segments_pruned),
-            ("row_groups", found.row_groups),
-            ("row_groups_pruned", found.row_groups_pruned),
-            ("pages", found.pages),
-            ("pages_pruned", found.pages_pruned),
-            ("memtable_rows", found.memtable_rows),
-            ("segment_rows", found.segment_rows),
-        ];
-        for (name, count) in counts {
-            MetricBuilder::new(&self.metrics).counter(name, partition).add(count);
         }
     }
 
@@ -126,20 +113,39 @@ impl CollectionScan {
 
 impl DisplayAs for CollectionScan {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let collection = self.snapshot.collection();
-        let name = |id: ColumnId| collection.schema.column(id).map_or("?", |column| &column.name);
-        let request = self.scan.request();
-        write!(f, "CollectionScan: {}", collection.name)?;
-        let columns: Vec<&str> = request.columns.iter().map(|id| name(*id)).collect();
-        write!(f, ", columns=[{}]", columns.join(", "))?;
-        if !request.predicates.is_empty() {
-            let predicates = request.predicates.iter().map(|it| it.describe(name(it.column())));
+        f.write_str("CollectionScan: ")?;
+        self.description.write(f, self.scan.statistics())?;
+        match self.limit {
+            Some(limit) => write!(f, ", limit={limit}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A scan as plans show it.
+#[derive(Clone, Debug)]
+pub(crate) struct ScanDescription {
+    collection: Arc<Collection>,
+    request: ScanRequest,
+}
+
+impl ScanDescription {
+    pub(crate) fn new(collection: Arc<Collection>, request: ScanRequest) -> ScanDescription {
+        ScanDescription { collection, request }
+    }
+
+    pub(crate) fn column_name(&self, id: ColumnId) -> &str {
+        self.collection.schema.column(id).map_or("?", |column| &column.name)
+    }
+
+    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, found: ScanStatistics) -> fmt::Result {
+        let columns: Vec<&str> = self.request.columns.iter().map(|id| self.column_name(*id)).collect();
+        write!(f, "{}, columns=[{}]", self.collection.name, columns.join(", "))?;
+        if !self.request.predicates.is_empty() {
+            let predicates = self.request.predicates.iter();
+            let predicates = predicates.map(|it| it.describe(self.column_name(it.column())));
             write!(f, ", predicates=[{}]", predicates.collect::<Vec<_>>().join(", "))?;
         }
-        if let Some(limit) = self.limit {
-            write!(f, ", limit={limit}")?;
-        }
-        let found = self.scan.statistics();
         write!(
             f,
             ", segments={}/{}, row_groups={}/{}, pages={}/{}, memtable_rows={}",
@@ -151,6 +157,23 @@ impl DisplayAs for CollectionScan {
             found.pages,
             found.memtable_rows,
         )
+    }
+}
+
+/// Tells what a scan skips, for EXPLAIN ANALYZE.
+pub(crate) fn count_pruning(metrics: &ExecutionPlanMetricsSet, partition: usize, found: ScanStatistics) {
+    let counts = [
+        ("segments", found.segments),
+        ("segments_pruned", found.segments_pruned),
+        ("row_groups", found.row_groups),
+        ("row_groups_pruned", found.row_groups_pruned),
+        ("pages", found.pages),
+        ("pages_pruned", found.pages_pruned),
+        ("memtable_rows", found.memtable_rows),
+        ("segment_rows", found.segment_rows),
+    ];
+    for (name, count) in counts {
+        MetricBuilder::new(metrics).counter(name, partition).add(count);
     }
 }
 
@@ -187,6 +210,7 @@ impl ExecutionPlan for CollectionScan {
             snapshot: Arc::clone(&self.snapshot),
             scan: Arc::clone(&self.scan),
             schema: Arc::clone(&self.schema),
+            description: self.description.clone(),
             limit: self.limit,
             properties: Arc::clone(&self.properties),
             metrics: ExecutionPlanMetricsSet::new(),
@@ -196,7 +220,7 @@ impl ExecutionPlan for CollectionScan {
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         if partition == 0 {
-            self.count_pruning(partition);
+            count_pruning(&self.metrics, partition, self.scan.statistics());
         }
         let reader = PartitionReader {
             scan: Arc::clone(&self.scan),

@@ -1,0 +1,170 @@
+//! The parts of a scan, block by block.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use tidemark_catalog::ids::ColumnId;
+
+use crate::error::ReadError;
+use crate::memtable::Chunk;
+use crate::read::rows::{Rows, build_batch};
+use crate::read::{ScanUnit, Shared, Unit};
+use crate::segment::reader::SegmentBlocks;
+
+/// Wanted rows that lie together, with the columns that were asked for.
+#[derive(Debug)]
+pub(crate) struct UnitBlock {
+    /// Its number in the part.
+    pub(crate) number: u32,
+    /// Which of the rows of `arrays` are wanted; at least one.
+    pub(crate) rows: Rows,
+    /// Symbols are numbers here; a column that is missing is NULL in every row.
+    pub(crate) arrays: HashMap<ColumnId, ArrayRef>,
+}
+
+impl UnitBlock {
+    /// The wanted rows as readers get them.
+    pub(crate) fn to_batch(&self, shared: &Shared) -> Result<RecordBatch, ReadError> {
+        build_batch(shared, &self.rows, |id| self.arrays.get(&id).cloned())
+    }
+}
+
+/// The blocks of a part of a scan.
+#[derive(Debug)]
+pub(crate) struct UnitBlocks {
+    shared: Arc<Shared>,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Chunk(ChunkBlocks),
+    Segment(Box<SegmentBlocks>),
+}
+
+impl UnitBlocks {
+    /// Blocks with the rows that fulfil the request's predicates.
+    pub(crate) fn wanted(unit: &ScanUnit, shared: &Arc<Shared>) -> Result<UnitBlocks, ReadError> {
+        let source = match &unit.0 {
+            Unit::Chunk { chunk, row_count } => {
+                let ends = row_count.div_ceil(shared.request.batch_rows);
+                let ends = u32::try_from(ends).expect("a chunk has fewer rows");
+                let blocks = ChunkRows::Unfiltered { next: 0, end: ends };
+                Source::Chunk(ChunkBlocks { chunk: Arc::clone(chunk), row_count: *row_count, blocks })
+            }
+            Unit::RowGroup { segment, selection } => {
+                Source::Segment(Box::new(SegmentBlocks::wanted(Arc::clone(segment), selection)?))
+            }
+        };
+        Ok(UnitBlocks { shared: Arc::clone(shared), source })
+    }
+
+    /// Blocks with these rows, by the numbers of the blocks, whatever the request's predicates say.
+    pub(crate) fn of_rows(
+        unit: &ScanUnit,
+        shared: &Arc<Shared>,
+        rows: BTreeMap<u32, Vec<u32>>,
+    ) -> Result<UnitBlocks, ReadError> {
+        let source = match &unit.0 {
+            Unit::Chunk { chunk, row_count } => {
+                let chunk = Arc::clone(chunk);
+                let place = |number| ChunkBlocks::place(*row_count, number, shared);
+                let rows = rows.iter().map(|(number, rows)| (*number, Rows::of(rows, place(*number).1)));
+                let blocks = ChunkRows::Found(rows.collect::<Vec<_>>().into_iter());
+                Source::Chunk(ChunkBlocks { chunk, row_count: *row_count, blocks })
+            }
+            Unit::RowGroup { segment, selection } => Source::Segment(Box::new(SegmentBlocks::of_rows(
+                Arc::clone(segment),
+                selection,
+                &rows,
+                shared,
+            )?)),
+        };
+        Ok(UnitBlocks { shared: Arc::clone(shared), source })
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Iterator for UnitBlocks {
+    type Item = Result<UnitBlock, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.source {
+            Source::Chunk(blocks) => blocks.next(&self.shared),
+            Source::Segment(blocks) => blocks.next(&self.shared),
+        }
+    }
+}
+
+/// A chunk of a memtable, a batch's worth of rows at a time.
+#[derive(Debug)]
+struct ChunkBlocks {
+    chunk: Arc<Chunk>,
+    /// Rows that are seen.
+    row_count: usize,
+    blocks: ChunkRows,
+}
+
+#[derive(Debug)]
+enum ChunkRows {
+    Unfiltered { next: u32, end: u32 },
+    Found(std::vec::IntoIter<(u32, Rows)>),
+}
+
+impl ChunkBlocks {
+    fn next(&mut self, shared: &Shared) -> Option<Result<UnitBlock, ReadError>> {
+        loop {
+            let (number, found) = match &mut self.blocks {
+                ChunkRows::Found(rows) => {
+                    let (number, rows) = rows.next()?;
+                    (number, Ok(rows))
+                }
+                ChunkRows::Unfiltered { next, end } => {
+                    let number = *next;
+                    if number == *end {
+                        return None;
+                    }
+                    *next += 1;
+                    (number, self.find_rows(number, shared))
+                }
+            };
+            match found {
+                Ok(rows) if rows.is_empty() => {}
+                Ok(rows) => {
+                    let columns = shared.request.columns.iter();
+                    let arrays = columns.filter_map(|id| Some((*id, self.column(*id, number, shared)?)));
+                    return Some(Ok(UnitBlock { number, rows, arrays: arrays.collect() }));
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// Where a block starts in the chunk, and how many rows it has.
+    fn place(row_count: usize, number: u32, shared: &Shared) -> (usize, usize) {
+        let start = number as usize * shared.request.batch_rows;
+        (start, shared.request.batch_rows.min(row_count - start))
+    }
+
+    fn column(&self, id: ColumnId, number: u32, shared: &Shared) -> Option<ArrayRef> {
+        let (start, len) = ChunkBlocks::place(self.row_count, number, shared);
+        self.chunk.column(id).map(|array| array.slice(start, len))
+    }
+
+    fn find_rows(&self, number: u32, shared: &Shared) -> Result<Rows, ReadError> {
+        let (_, len) = ChunkBlocks::place(self.row_count, number, shared);
+        let mut rows = Rows::all(len);
+        for (at, predicate) in shared.request.predicates.iter().enumerate() {
+            if rows.is_empty() {
+                break;
+            }
+            let array = self.column(predicate.column(), number, shared);
+            rows = rows.and(&shared.evaluate(at, array.as_ref(), len)?);
+        }
+        Ok(rows)
+    }
+}
