@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{CollectionId, ColumnId, Lsn, NamespaceId, RoleId};
 use crate::schema::{Column, Schema};
 
-/// A unit in which the length of partitions is counted.
+/// A unit in which lengths of time are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum IntervalUnit {
     /// 60 of them are a minute.
@@ -27,9 +27,9 @@ pub enum IntervalUnit {
     Year,
 }
 
-/// How long a partition is: `partition_by = '1 day'`.
+/// A length of time, as in `partition_by = '1 day'` or `ttl = '3 months'`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct PartitionInterval {
+pub struct CalendarInterval {
     /// How many of the unit.
     pub count: NonZeroU32,
     /// The unit.
@@ -42,9 +42,41 @@ pub struct TimeseriesOptions {
     /// The timestamp column that orders rows and chooses their partition.
     pub time_key: ColumnId,
     /// The length of a partition.
-    pub partition_by: PartitionInterval,
+    pub partition_by: CalendarInterval,
     /// The columns that name a series; segments are sorted by them, then by time.
     pub series_key: Vec<ColumnId>,
+    /// Of rows that are equal in these columns, NULLs included, only the one that was committed last
+    /// is there. Empty: all rows are.
+    pub dedup_key: Vec<ColumnId>,
+    /// A partition that ended this long ago goes.
+    pub ttl: Option<CalendarInterval>,
+    /// A partition that ended this long ago gets no more rows, as a rule, and is merged.
+    pub merge_after: CalendarInterval,
+    /// The most texts that a symbol column's dictionary holds; other texts are kept as they are.
+    pub symbol_limit: NonZeroU32,
+}
+
+/// [`TimeseriesOptions::symbol_limit`] where nothing is said.
+pub const SYMBOL_LIMIT_DEFAULT: NonZeroU32 = NonZeroU32::new(1_000_000).expect("it is not zero");
+
+impl TimeseriesOptions {
+    /// What holds where no more is said than time key and partitions.
+    pub fn new(time_key: ColumnId, partition_by: CalendarInterval) -> TimeseriesOptions {
+        TimeseriesOptions {
+            time_key,
+            partition_by,
+            series_key: Vec::new(),
+            dedup_key: Vec::new(),
+            ttl: None,
+            merge_after: CalendarInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Hour },
+            symbol_limit: SYMBOL_LIMIT_DEFAULT,
+        }
+    }
+
+    /// Whether the column is part of a key, which it must stay.
+    pub fn is_key(&self, column: ColumnId) -> bool {
+        self.time_key == column || self.series_key.contains(&column) || self.dedup_key.contains(&column)
+    }
 }
 
 /// The kind of a collection, with what it is declared with.

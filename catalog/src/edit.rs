@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use crate::collection::Collection;
-use crate::ids::{CollectionId, Lsn, SegmentId};
+use crate::collection::{Collection, TimeseriesOptions};
+use crate::ids::{CollectionId, Lsn, NamespaceId, PartitionId, SegmentId};
 use crate::partition::Partition;
+use crate::producer::Producer;
 use crate::role::Role;
 use crate::schema::Schema;
-use crate::segment::Segment;
+use crate::segment::{DeletedRows, Segment};
 use crate::view::Namespace;
 
 /// One atomic change of the catalog.
@@ -44,6 +45,22 @@ pub enum Change {
         /// All of its columns.
         schema: Arc<Schema>,
     },
+    /// Another name, perhaps in another namespace.
+    RenameCollection {
+        /// Of which collection.
+        collection: CollectionId,
+        /// Where its name is looked up from now on.
+        namespace: NamespaceId,
+        /// Its name from now on.
+        name: String,
+    },
+    /// Other options; keys and the length of partitions stay.
+    SetTimeseriesOptions {
+        /// Of which collection.
+        collection: CollectionId,
+        /// All of its options.
+        options: TimeseriesOptions,
+    },
     /// Every commit up to `lsn` is in segments from now on.
     AdvanceFlushedLsn {
         /// Of which collection.
@@ -53,6 +70,13 @@ pub enum Change {
     },
     /// A new partition.
     AddPartition(Partition),
+    /// A partition is gone with all of its segments.
+    DropPartition {
+        /// Of which collection.
+        collection: CollectionId,
+        /// Which.
+        partition: PartitionId,
+    },
     /// A durable file joins the manifest.
     AddSegment(Arc<Segment>),
     /// A segment leaves the manifest; its file goes when no snapshot pins it.
@@ -62,6 +86,24 @@ pub enum Change {
         /// Which.
         segment: SegmentId,
     },
+    /// More rows of a segment are not there any more.
+    SetDeletedRows {
+        /// Of which collection.
+        collection: CollectionId,
+        /// Of which segment.
+        segment: SegmentId,
+        /// All of them.
+        deleted: DeletedRows,
+    },
+    /// The last batch of a producer.
+    PutProducer {
+        /// Its name.
+        name: String,
+        /// The batch.
+        producer: Producer,
+    },
+    /// A producer that wrote nothing for long is forgotten.
+    RemoveProducer(String),
 }
 
 impl CatalogEdit {

@@ -15,6 +15,9 @@ pub enum SchemaError {
     /// An empty name, or one over PostgreSQL's 63 bytes.
     #[error("identifier \"{0}\" is empty or longer than 63 bytes")]
     InvalidName(String),
+    /// The column is gone, or never was.
+    #[error("column {0} does not exist")]
+    NoColumn(ColumnId),
     /// More than PostgreSQL's 1600.
     #[error("tables can have at most 1600 columns")]
     TooManyColumns,
@@ -149,7 +152,17 @@ pub enum InvariantError {
     /// A schema changed without a new version, or columns took new types.
     #[error("collection {0} would change its schema unseen")]
     SchemaChangedUnseen(CollectionId),
-    /// A segment changed after it was published.
+    /// A segment changed after it was published, in more than which of its rows are deleted; or a
+    /// deleted row came back.
     #[error("segment {0} would change after it was published")]
     SegmentChanged(SegmentId),
+    /// Keys of a collection changed, which its files are sorted and divided by.
+    #[error("collection {0} would change its keys")]
+    KeysChanged(CollectionId),
+    /// A key against duplicates without the time key, or without a column of the series key.
+    #[error("the key against duplicates of collection {0} lacks a column")]
+    IncompleteDedupKey(CollectionId),
+    /// A producer's number went back, which would apply a batch twice.
+    #[error("producer \"{0}\" would go back")]
+    ProducerWentBack(String),
 }

@@ -4,19 +4,22 @@
 //! in the caller; the edit is refused so that the bug stays out of the file.
 //!
 //! 1. A name is used once in a namespace.
-//! 2. Column ids of a collection are distinct and below its counter; its key columns exist, and
-//!    its time key is a timestamp.
+//! 2. Column ids of a collection are distinct and below its counter; its key columns exist, its
+//!    time key is a timestamp, and a key against duplicates holds the time and series keys.
 //! 3. Partitions of a collection do not overlap.
 //! 4. A segment lies within its partition, has rows, and holds no commit above the collection's
 //!    `flushed_lsn`: or restart would replay rows that a segment already has.
 //! 5. From one catalog to the next `flushed_lsn` does not move back, a schema changes only with
-//!    its version, no column changes its type, and a live segment never changes.
+//!    its version, no column changes its type, keys stay, a live segment changes in nothing but which
+//!    of its rows are deleted, and those only become more.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::collection::TimeseriesOptions;
 use crate::error::InvariantError;
 use crate::schema::Schema;
+use crate::segment::Segment;
 use crate::view::{CollectionView, View};
 
 /// Checks a catalog by itself, all of it.
@@ -43,6 +46,11 @@ pub(crate) fn check_transition(current: &View, next: &View) -> Result<(), Invari
             }
         }
     }
+    for (name, before) in current.producers.iter() {
+        if next.producers.get(name).is_some_and(|after| after.sequence < before.sequence) {
+            return Err(InvariantError::ProducerWentBack(name.clone()));
+        }
+    }
     Ok(())
 }
 
@@ -63,7 +71,10 @@ fn check_collection(view: &CollectionView) -> Result<(), InvariantError> {
         }
     }
     for segment in view.segments.values() {
-        if segment.row_count == 0 || segment.time_min > segment.time_max || segment.lsn_min > segment.lsn_max
+        let deleted = segment.deleted.map_or(0, |deleted| deleted.row_count);
+        if segment.row_count <= deleted
+            || segment.time_min > segment.time_max
+            || segment.lsn_min > segment.lsn_max
         {
             return Err(InvariantError::ImpossibleStatistics(segment.id));
         }
@@ -95,8 +106,13 @@ fn check_columns(view: &CollectionView) -> Result<(), InvariantError> {
     }
     let options = collection.timeseries();
     let missing = |column| InvariantError::MissingKeyColumn { collection: collection.id, column };
-    for key in &options.series_key {
+    for key in options.series_key.iter().chain(&options.dedup_key) {
         schema.column(*key).ok_or(missing(*key))?;
+    }
+    let dedup = &options.dedup_key;
+    let mut needed = options.series_key.iter().chain([&options.time_key]);
+    if !dedup.is_empty() && !needed.all(|key| dedup.contains(key)) {
+        return Err(InvariantError::IncompleteDedupKey(collection.id));
     }
     let time = schema.column(options.time_key).ok_or(missing(options.time_key))?;
     time.column_type.time_unit().ok_or(missing(options.time_key))?;
@@ -116,16 +132,32 @@ fn check_collection_transition(
     if changed && (new.version.0 != old.version.0 + 1 || !keeps_types(old, new)) {
         return Err(InvariantError::SchemaChangedUnseen(id));
     }
+    let (old, new) = (before.collection.timeseries(), after.collection.timeseries());
+    let keys = |options: &TimeseriesOptions| {
+        let TimeseriesOptions { time_key, partition_by, series_key, dedup_key, .. } = options.clone();
+        (time_key, partition_by, series_key, dedup_key)
+    };
+    if keys(old) != keys(new) {
+        return Err(InvariantError::KeysChanged(id));
+    }
     for (segment_id, segment) in after.segments.iter() {
         let unchanged = before
             .segments
             .get(segment_id)
-            .is_none_or(|earlier| Arc::ptr_eq(earlier, segment) || earlier == segment);
+            .is_none_or(|earlier| Arc::ptr_eq(earlier, segment) || may_become(earlier, segment));
         if !unchanged {
             return Err(InvariantError::SegmentChanged(*segment_id));
         }
     }
     Ok(())
+}
+
+/// Whether a segment changes in nothing but that more of its rows are deleted.
+fn may_become(earlier: &Segment, later: &Segment) -> bool {
+    let count = |segment: &Segment| segment.deleted.map_or(0, |deleted| deleted.row_count);
+    let same_deleted = earlier.deleted == later.deleted;
+    (same_deleted || count(earlier) < count(later))
+        && *earlier == Segment { deleted: earlier.deleted, ..later.clone() }
 }
 
 fn keeps_types(old: &Schema, new: &Schema) -> bool {

@@ -20,6 +20,7 @@ mod format;
 pub mod ids;
 mod invariants;
 pub mod partition;
+pub mod producer;
 pub mod role;
 pub mod schema;
 pub mod segment;

@@ -3,6 +3,8 @@
 //! Columns are known by [`ColumnId`], never by name or position, in the log and in segments: a
 //! rename changes a name only, and a dropped column's id is never given to another.
 
+use std::sync::Arc;
+
 use crate::error::SchemaError;
 use crate::ids::{ColumnId, SchemaVersion};
 use crate::types::ColumnType;
@@ -22,6 +24,11 @@ pub enum Nullability {
     Required,
 }
 
+/// One value of a column's type, in the form that arrays have in the log; the catalog does not look
+/// into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedValue(pub Arc<[u8]>);
+
 /// One column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
@@ -33,6 +40,10 @@ pub struct Column {
     pub column_type: ColumnType,
     /// Whether it accepts NULL.
     pub nullability: Nullability,
+    /// The SQL expression for rows that are inserted without a value; NULL without one.
+    pub default: Option<Arc<str>>,
+    /// The value in rows that were written before the column was there; NULL without one.
+    pub missing: Option<EncodedValue>,
 }
 
 /// What a new column shall be; its id comes from the schema that takes it.
@@ -44,6 +55,17 @@ pub struct NewColumn {
     pub column_type: ColumnType,
     /// Whether it accepts NULL.
     pub nullability: Nullability,
+    /// The SQL expression for rows that are inserted without a value.
+    pub default: Option<Arc<str>>,
+    /// The value in rows that are there already.
+    pub missing: Option<EncodedValue>,
+}
+
+impl NewColumn {
+    /// A column without a default.
+    pub fn new(name: impl Into<String>, column_type: ColumnType, nullability: Nullability) -> NewColumn {
+        NewColumn { name: name.into(), column_type, nullability, default: None, missing: None }
+    }
 }
 
 /// The columns of a collection, in their order, at one version.
@@ -73,9 +95,7 @@ impl Schema {
         let mut next = self.clone();
         next.version = SchemaVersion(self.version.0 + 1);
         for column in added {
-            if column.name.len() > IDENTIFIER_BYTES_MAX || column.name.is_empty() {
-                return Err(SchemaError::InvalidName(column.name));
-            }
+            check_name(&column.name)?;
             if next.column_by_name(&column.name).is_some() {
                 return Err(SchemaError::DuplicateColumn(column.name));
             }
@@ -84,8 +104,44 @@ impl Schema {
             }
             let id = ColumnId(next.next_column_id);
             next.next_column_id += 1;
-            let NewColumn { name, column_type, nullability } = column;
-            next.columns.push(Column { id, name, column_type, nullability });
+            let NewColumn { name, column_type, nullability, default, missing } = column;
+            next.columns.push(Column { id, name, column_type, nullability, default, missing });
+        }
+        Ok(next)
+    }
+
+    /// The next version, without this column; its id is not used again.
+    ///
+    /// # Errors
+    /// There is no such column.
+    pub fn without_column(&self, id: ColumnId) -> Result<Schema, SchemaError> {
+        let mut next = self.clone();
+        next.version = SchemaVersion(self.version.0 + 1);
+        let at = self.position(id).ok_or(SchemaError::NoColumn(id))?;
+        next.columns.remove(at);
+        Ok(next)
+    }
+
+    /// The next version, with one column changed; its id and type stay.
+    ///
+    /// # Errors
+    /// There is no such column, or its new name is taken or overlong.
+    pub fn with_changed_column(
+        &self,
+        id: ColumnId,
+        change: impl FnOnce(&mut Column),
+    ) -> Result<Schema, SchemaError> {
+        let mut next = self.clone();
+        next.version = SchemaVersion(self.version.0 + 1);
+        let at = self.position(id).ok_or(SchemaError::NoColumn(id))?;
+        let column = &mut next.columns[at];
+        change(column);
+        column.id = id;
+        column.column_type = self.columns[at].column_type.clone();
+        let name = column.name.clone();
+        check_name(&name)?;
+        if next.columns.iter().any(|other| other.id != id && other.name == name) {
+            return Err(SchemaError::DuplicateColumn(name));
         }
         Ok(next)
     }
@@ -116,12 +172,19 @@ impl Schema {
     }
 }
 
+fn check_name(name: &str) -> Result<(), SchemaError> {
+    if name.is_empty() || name.len() > IDENTIFIER_BYTES_MAX {
+        return Err(SchemaError::InvalidName(name.to_owned()));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn column(name: &str) -> NewColumn {
-        NewColumn { name: name.to_owned(), column_type: ColumnType::Int8, nullability: Nullability::Nullable }
+        NewColumn::new(name, ColumnType::Int8, Nullability::Nullable)
     }
 
     #[test]
@@ -130,6 +193,25 @@ mod tests {
         let second = first.with_columns(vec![column("c")]).unwrap();
         let ids: Vec<u32> = second.columns().iter().map(|column| column.id.0).collect();
         assert_eq!((first.version().0, second.version().0, ids), (1, 2, vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn the_id_of_a_dropped_column_is_not_used_again() {
+        let first = Schema::new(vec![column("a"), column("b")]).unwrap();
+        let second = first.without_column(ColumnId(2)).unwrap().with_columns(vec![column("b")]).unwrap();
+        let columns: Vec<_> =
+            second.columns().iter().map(|column| (column.id.0, column.name.as_str())).collect();
+        assert_eq!(columns, [(1, "a"), (3, "b")]);
+        assert_eq!(first.without_column(ColumnId(7)).unwrap_err(), SchemaError::NoColumn(ColumnId(7)));
+    }
+
+    #[test]
+    fn a_renamed_column_is_the_same_column() {
+        let schema = Schema::new(vec![column("a"), column("b")]).unwrap();
+        let renamed = schema.with_changed_column(ColumnId(1), |column| column.name = "c".to_owned()).unwrap();
+        assert_eq!(renamed.column_by_name("c").map(|column| column.id), Some(ColumnId(1)));
+        let error = schema.with_changed_column(ColumnId(1), |column| column.name = "b".to_owned());
+        assert_eq!(error.unwrap_err(), SchemaError::DuplicateColumn("b".to_owned()));
     }
 
     #[test]

@@ -31,6 +31,19 @@ pub struct ColumnStatistics {
     pub max: Option<StatisticsValue>,
 }
 
+/// Rows of a segment that are not there any more: a file with their positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeletedRows {
+    /// The name of the file, from the counter of segments.
+    pub file: SegmentId,
+    /// How many rows; fewer than the segment has.
+    pub row_count: u64,
+    /// The length of the file.
+    pub file_bytes: u64,
+    /// CRC32C of all of it.
+    pub crc32c: u32,
+}
+
 /// One segment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
@@ -60,6 +73,18 @@ pub struct Segment {
     pub lsn_min: Lsn,
     /// The last commit that has a row in it.
     pub lsn_max: Lsn,
+    /// The place among segments whose rows came by the same commit: a bulk write's later rows have a
+    /// higher one.
+    pub stage: u32,
     /// One entry per column that the file has.
     pub statistics: Vec<ColumnStatistics>,
+    /// Rows that are not there any more.
+    pub deleted: Option<DeletedRows>,
+}
+
+impl Segment {
+    /// Rows that are there.
+    pub fn live_row_count(&self) -> u64 {
+        self.row_count - self.deleted.map_or(0, |deleted| deleted.row_count)
+    }
 }

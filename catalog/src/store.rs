@@ -4,7 +4,7 @@
 //! counters     ""            → Counters      namespaces   id → Namespace
 //! settings     name          → text          roles        id → Role
 //! collections  id → Collection               partitions   id → Partition
-//! segments     id → Segment
+//! segments     id → Segment                  producers    name → Producer
 //! ```
 //!
 //! Commits are two-phase: the new root is synced before it is made the current one, so that a torn
@@ -24,6 +24,7 @@ use crate::error::{EditError, OpenError, RecordError};
 use crate::format::{Counters, Record, Setting, decode, encode};
 use crate::ids::FIRST_OBJECT_ID;
 use crate::partition::Partition;
+use crate::producer::Producer;
 use crate::role::Role;
 use crate::segment::Segment;
 use crate::view::{CollectionView, Namespace, View};
@@ -34,6 +35,7 @@ const NAMESPACES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("n
 const ROLES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("roles");
 const COLLECTIONS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("collections");
 const PARTITIONS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("partitions");
+const PRODUCERS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("producers");
 const SEGMENTS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("segments");
 
 /// The one row of the counters' table.
@@ -176,7 +178,10 @@ fn write_change(transaction: &WriteTransaction, change: &Change, next: &View) ->
         Change::CreateCollection(collection) => {
             put(transaction, COLLECTIONS, collection.id.0.into(), &encode(collection))
         }
-        Change::ReplaceSchema { collection, .. } | Change::AdvanceFlushedLsn { collection, .. } => {
+        Change::ReplaceSchema { collection, .. }
+        | Change::RenameCollection { collection, .. }
+        | Change::SetTimeseriesOptions { collection, .. }
+        | Change::AdvanceFlushedLsn { collection, .. } => {
             // The next view has the record with all changes of this edit; a collection that a
             // later change of the edit drops has none, and needs none.
             match collection_record(*collection) {
@@ -186,7 +191,24 @@ fn write_change(transaction: &WriteTransaction, change: &Change, next: &View) ->
         }
         Change::DropCollection(id) => drop_collection(transaction, id.0),
         Change::AddPartition(partition) => put(transaction, PARTITIONS, partition.id.0, &encode(partition)),
+        Change::DropPartition { partition, .. } => drop_partition(transaction, partition.0),
         Change::AddSegment(segment) => put(transaction, SEGMENTS, segment.id.0, &encode(segment)),
+        Change::SetDeletedRows { collection, segment, .. } => {
+            let found = next.collection(*collection).and_then(|view| view.segments.get(segment));
+            match found {
+                Some(found) => put(transaction, SEGMENTS, segment.0, &encode(found)),
+                // A later change of the edit retires it.
+                None => Ok(()),
+            }
+        }
+        Change::PutProducer { name, producer } => {
+            transaction.open_table(PRODUCERS)?.insert(name.as_str(), encode(producer).as_slice())?;
+            Ok(())
+        }
+        Change::RemoveProducer(name) => {
+            transaction.open_table(PRODUCERS)?.remove(name.as_str())?;
+            Ok(())
+        }
         Change::RetireSegment { segment, .. } => {
             transaction.open_table(SEGMENTS)?.remove(segment.0)?;
             Ok(())
@@ -216,6 +238,14 @@ fn drop_collection(transaction: &WriteTransaction, id: u32) -> Result<(), redb::
     Ok(())
 }
 
+fn drop_partition(transaction: &WriteTransaction, id: u64) -> Result<(), redb::Error> {
+    transaction.open_table(PARTITIONS)?.remove(id)?;
+    transaction.open_table(SEGMENTS)?.retain(|key, frame| {
+        decode::<Arc<Segment>>(frame, key).map_or(true, |segment| segment.partition.0 != id)
+    })?;
+    Ok(())
+}
+
 enum LoadError {
     Database(redb::Error),
     Record(RecordError),
@@ -240,6 +270,13 @@ fn read_everything(transaction: &WriteTransaction) -> Result<(View, Counters), L
         settings.insert(name.value().to_owned(), setting.0);
     }
     view.settings = Arc::new(settings);
+    let mut producers = BTreeMap::new();
+    for entry in transaction.open_table(PRODUCERS)?.iter()? {
+        let (name, frame) = entry?;
+        let producer: Producer = decode(frame.value(), name.value()).map_err(LoadError::Record)?;
+        producers.insert(name.value().to_owned(), producer);
+    }
+    view.producers = Arc::new(producers);
     let namespaces = read_table::<Namespace>(transaction, NAMESPACES)?;
     view.namespaces = Arc::new(namespaces.into_iter().map(|it| (it.id, it)).collect());
     let roles = read_table::<Role>(transaction, ROLES)?;

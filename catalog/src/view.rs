@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::collection::Collection;
+use crate::collection::{Collection, CollectionKind};
 use crate::edit::{CatalogEdit, Change};
 use crate::error::EditError;
 use crate::ids::{CollectionId, Lsn, NamespaceId, PartitionId, RoleId, SegmentId};
 use crate::partition::Partition;
+use crate::producer::Producer;
 use crate::role::Role;
 use crate::segment::Segment;
 
@@ -43,6 +44,7 @@ pub struct View {
     pub(crate) namespaces: Arc<BTreeMap<NamespaceId, Namespace>>,
     pub(crate) roles: Arc<BTreeMap<RoleId, Role>>,
     pub(crate) settings: Arc<BTreeMap<String, String>>,
+    pub(crate) producers: Arc<BTreeMap<String, Producer>>,
     pub(crate) collections: BTreeMap<CollectionId, CollectionView>,
     pub(crate) names: HashMap<(NamespaceId, String), CollectionId>,
 }
@@ -76,6 +78,12 @@ impl View {
     /// The value that was stored under this name.
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.settings.get(name).map(String::as_str)
+    }
+
+    /// The last batch of each producer, by name, as far as the log below the first file that is kept
+    /// has it.
+    pub fn producers(&self) -> &BTreeMap<String, Producer> {
+        &self.producers
     }
 
     /// The collections, by id.
@@ -140,6 +148,14 @@ impl View {
                 Arc::make_mut(&mut view.collection).schema = Arc::clone(schema);
                 Ok(())
             }
+            Change::RenameCollection { collection, namespace, name } => {
+                self.rename_collection(*collection, *namespace, name)
+            }
+            Change::SetTimeseriesOptions { collection, options } => {
+                let view = self.collection_mut(*collection)?;
+                Arc::make_mut(&mut view.collection).kind = CollectionKind::Timeseries(options.clone());
+                Ok(())
+            }
             Change::AdvanceFlushedLsn { collection, lsn } => {
                 let view = self.collection_mut(*collection)?;
                 Arc::make_mut(&mut view.collection).flushed_lsn = *lsn;
@@ -149,6 +165,12 @@ impl View {
                 let view = self.collection_mut(partition.collection)?;
                 let old = Arc::make_mut(&mut view.partitions).insert(partition.id, partition.clone());
                 if old.is_some() { Err(EditError::IdInUse("a partition")) } else { Ok(()) }
+            }
+            Change::DropPartition { collection, partition } => {
+                let view = self.collection_mut(*collection)?;
+                let old = Arc::make_mut(&mut view.partitions).remove(partition);
+                Arc::make_mut(&mut view.segments).retain(|_, segment| segment.partition != *partition);
+                old.map(|_| ()).ok_or(EditError::NoPartition(*partition))
             }
             Change::AddSegment(segment) => {
                 let view = self.collection_mut(segment.collection)?;
@@ -163,7 +185,43 @@ impl View {
                 let old = Arc::make_mut(&mut view.segments).remove(segment);
                 old.map(|_| ()).ok_or(EditError::NoSegment(*segment))
             }
+            Change::SetDeletedRows { collection, segment, deleted } => {
+                let view = self.collection_mut(*collection)?;
+                let found = Arc::make_mut(&mut view.segments).get_mut(segment);
+                let found = found.ok_or(EditError::NoSegment(*segment))?;
+                Arc::make_mut(found).deleted = Some(*deleted);
+                Ok(())
+            }
+            Change::PutProducer { name, producer } => {
+                Arc::make_mut(&mut self.producers).insert(name.clone(), *producer);
+                Ok(())
+            }
+            Change::RemoveProducer(name) => {
+                Arc::make_mut(&mut self.producers).remove(name);
+                Ok(())
+            }
         }
+    }
+
+    fn rename_collection(
+        &mut self,
+        id: CollectionId,
+        namespace: NamespaceId,
+        name: &str,
+    ) -> Result<(), EditError> {
+        if !self.namespaces.contains_key(&namespace) {
+            return Err(EditError::NoNamespace(namespace));
+        }
+        let new = (namespace, name.to_owned());
+        if self.names.get(&new).is_some_and(|holder| *holder != id) {
+            return Err(EditError::CollectionExists(name.to_owned()));
+        }
+        let collection = Arc::make_mut(&mut self.collection_mut(id)?.collection);
+        let old = (collection.namespace, std::mem::replace(&mut collection.name, name.to_owned()));
+        collection.namespace = namespace;
+        self.names.remove(&old);
+        self.names.insert(new, id);
+        Ok(())
     }
 
     fn create_collection(&mut self, collection: &Arc<Collection>) -> Result<(), EditError> {

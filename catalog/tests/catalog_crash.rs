@@ -12,7 +12,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
 use tidemark_catalog::collection::{
-    Collection, CollectionKind, IntervalUnit, PartitionInterval, TimeseriesOptions,
+    CalendarInterval, Collection, CollectionKind, IntervalUnit, TimeseriesOptions,
 };
 use tidemark_catalog::edit::{CatalogEdit, Change};
 use tidemark_catalog::error::EditError;
@@ -20,8 +20,9 @@ use tidemark_catalog::ids::{
     BOOTSTRAP_ROLE, CollectionId, ColumnId, Lsn, NAMESPACE_PUBLIC, PartitionId, SchemaVersion, SegmentId,
 };
 use tidemark_catalog::partition::{Partition, PartitionState, TimeRange};
+use tidemark_catalog::producer::Producer;
 use tidemark_catalog::schema::{NewColumn, Nullability, Schema};
-use tidemark_catalog::segment::Segment;
+use tidemark_catalog::segment::{DeletedRows, Segment};
 use tidemark_catalog::store::CatalogFile;
 use tidemark_catalog::types::{ColumnType, TimeUnit};
 use tidemark_catalog::{Bootstrap, Catalog};
@@ -133,16 +134,8 @@ fn try_open(file: &FakeFile) -> Result<Catalog, tidemark_catalog::error::OpenErr
 
 fn new_collection(id: CollectionId, name: &str) -> Arc<Collection> {
     let columns = vec![
-        NewColumn {
-            name: "ts".to_owned(),
-            column_type: ColumnType::Timestamptz(TimeUnit::Microsecond),
-            nullability: Nullability::Required,
-        },
-        NewColumn {
-            name: "host".to_owned(),
-            column_type: ColumnType::Symbol,
-            nullability: Nullability::Nullable,
-        },
+        NewColumn::new("ts", ColumnType::Timestamptz(TimeUnit::Microsecond), Nullability::Required),
+        NewColumn::new("host", ColumnType::Symbol, Nullability::Nullable),
     ];
     Arc::new(Collection {
         id,
@@ -151,9 +144,11 @@ fn new_collection(id: CollectionId, name: &str) -> Arc<Collection> {
         owner: BOOTSTRAP_ROLE,
         schema: Arc::new(Schema::new(columns).unwrap()),
         kind: CollectionKind::Timeseries(TimeseriesOptions {
-            time_key: ColumnId(1),
-            partition_by: PartitionInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Day },
             series_key: vec![ColumnId(2)],
+            ..TimeseriesOptions::new(
+                ColumnId(1),
+                CalendarInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Day },
+            )
         }),
         flushed_lsn: Lsn::ZERO,
     })
@@ -174,7 +169,9 @@ fn new_segment(id: SegmentId, partition: &Partition, lsn: Lsn) -> Arc<Segment> {
         time_max: partition.range.end - 1,
         lsn_min: lsn,
         lsn_max: lsn,
+        stage: 0,
         statistics: Vec::new(),
+        deleted: None,
     })
 }
 
@@ -217,6 +214,9 @@ fn steps(catalog: &Catalog, seen: &mut Vec<String>) -> Result<(), EditError> {
             flush_edit(None, &second).with(Change::RetireSegment { collection: id, segment: first.id });
         catalog.commit(&edit)?;
         seen.push(describe(catalog));
+        if name == "a" {
+            more_steps(catalog, id, &partition, second.id, seen)?;
+        }
         if name == "b" {
             catalog.commit(&CatalogEdit::new().with(Change::DropCollection(id)))?;
             seen.push(describe(catalog));
@@ -225,18 +225,54 @@ fn steps(catalog: &Catalog, seen: &mut Vec<String>) -> Result<(), EditError> {
     Ok(())
 }
 
+/// Deleted rows, producers, options, a name and a partition that goes.
+fn more_steps(
+    catalog: &Catalog,
+    collection: CollectionId,
+    partition: &Partition,
+    segment: SegmentId,
+    seen: &mut Vec<String>,
+) -> Result<(), EditError> {
+    let file = catalog.allocate_segment()?;
+    let deleted = DeletedRows { file, row_count: 3, file_bytes: 50, crc32c: 7 };
+    let producer = Producer { sequence: 4, lsn: Lsn(2), system_time_us: 77 };
+    let options = TimeseriesOptions {
+        ttl: Some(CalendarInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Month }),
+        ..new_collection(collection, "a").timeseries().clone()
+    };
+    let edits = [
+        CatalogEdit::new()
+            .with(Change::SetDeletedRows { collection, segment, deleted })
+            .with(Change::PutProducer { name: "p".to_owned(), producer }),
+        CatalogEdit::new().with(Change::SetTimeseriesOptions { collection, options }).with(
+            Change::RenameCollection { collection, namespace: NAMESPACE_PUBLIC, name: "renamed".to_owned() },
+        ),
+        CatalogEdit::new()
+            .with(Change::DropPartition { collection, partition: partition.id })
+            .with(Change::RemoveProducer("p".to_owned())),
+    ];
+    for edit in edits {
+        catalog.commit(&edit)?;
+        seen.push(describe(catalog));
+    }
+    Ok(())
+}
+
 fn describe(catalog: &Catalog) -> String {
     let view = catalog.view();
     let collections = view.collections().map(|it| {
         let partitions: Vec<PartitionId> = it.partitions.keys().copied().collect();
-        let segments: Vec<SegmentId> = it.segments.keys().copied().collect();
+        let segments: Vec<_> = it.segments.iter().map(|(id, segment)| (id, segment.deleted)).collect();
         let collection = &it.collection;
         format!(
-            "{} {} {:?} {partitions:?} {segments:?};",
-            collection.name, collection.id, collection.flushed_lsn
+            "{} {} {:?} {:?} {partitions:?} {segments:?};",
+            collection.name,
+            collection.id,
+            collection.flushed_lsn,
+            collection.timeseries().ttl
         )
     });
-    collections.collect()
+    format!("{:?} {}", view.producers(), collections.collect::<String>())
 }
 
 #[test]
@@ -296,18 +332,34 @@ fn edits_that_break_an_invariant_change_nothing() {
     };
     let base = partition(1, 0, 100);
     let segment = new_segment(SegmentId(1), &base, Lsn(5));
-    catalog.commit(&flush_edit(Some(&base), &segment)).unwrap();
+    let delete = |row_count| {
+        let deleted = DeletedRows { file: SegmentId(9), row_count, file_bytes: 50, crc32c: 7 };
+        Change::SetDeletedRows { collection: id, segment: SegmentId(1), deleted }
+    };
+    let produce = |sequence| Change::PutProducer {
+        name: "p".to_owned(),
+        producer: Producer { sequence, lsn: Lsn(5), system_time_us: 1 },
+    };
+    let edit = flush_edit(Some(&base), &segment).with(delete(3)).with(produce(4));
+    catalog.commit(&edit).unwrap();
     let before = describe(&catalog);
+    let options = |change: fn(&mut TimeseriesOptions)| {
+        let mut options = new_collection(id, "a").timeseries().clone();
+        change(&mut options);
+        CatalogEdit::new().with(Change::SetTimeseriesOptions { collection: id, options })
+    };
+    let new_with = |change: fn(&mut TimeseriesOptions)| {
+        let mut collection = (*new_collection(CollectionId(9), "other")).clone();
+        let CollectionKind::Timeseries(options) = &mut collection.kind;
+        change(options);
+        CatalogEdit::new().with(Change::CreateCollection(Arc::new(collection)))
+    };
 
     let outside = Arc::new(Segment { id: SegmentId(2), time_max: 100, ..(*segment).clone() });
     let empty = Arc::new(Segment { id: SegmentId(2), row_count: 0, ..(*segment).clone() });
     let above = Arc::new(Segment { id: SegmentId(2), lsn_max: Lsn(6), ..(*segment).clone() });
     let add = |segment: &Arc<Segment>| CatalogEdit::new().with(Change::AddSegment(Arc::clone(segment)));
-    let other_type = NewColumn {
-        name: "ts".to_owned(),
-        column_type: ColumnType::Timestamp(TimeUnit::Nanosecond),
-        nullability: Nullability::Required,
-    };
+    let other_type = NewColumn::new("ts", ColumnType::Timestamp(TimeUnit::Nanosecond), Nullability::Required);
     let edits = [
         ("overlap", CatalogEdit::new().with(Change::AddPartition(partition(2, 99, 200)))),
         ("outside its partition", add(&outside)),
@@ -326,6 +378,20 @@ fn edits_that_break_an_invariant_change_nothing() {
             "same name",
             CatalogEdit::new().with(Change::CreateCollection(new_collection(CollectionId(9), "a"))),
         ),
+        ("a deleted row comes back", CatalogEdit::new().with(delete(2))),
+        (
+            "other rows are deleted",
+            CatalogEdit::new().with(Change::SetDeletedRows {
+                collection: id,
+                segment: SegmentId(1),
+                deleted: DeletedRows { file: SegmentId(8), row_count: 3, file_bytes: 1, crc32c: 1 },
+            }),
+        ),
+        ("all rows are deleted", CatalogEdit::new().with(delete(10))),
+        ("a producer goes back", CatalogEdit::new().with(produce(3))),
+        ("another series key", options(|options| options.series_key.clear())),
+        ("a key without time", new_with(|options| options.dedup_key = vec![ColumnId(2)])),
+        ("a key without the series", new_with(|options| options.dedup_key = vec![ColumnId(1)])),
         (
             "no such segment",
             CatalogEdit::new().with(Change::RetireSegment { collection: id, segment: SegmentId(8) }),

@@ -11,7 +11,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Int32Type, Int64Type};
-use tidemark_catalog::collection::{Collection, IntervalUnit, PartitionInterval, TimeseriesOptions};
+use tidemark_catalog::collection::{CalendarInterval, Collection, IntervalUnit, TimeseriesOptions};
 use tidemark_catalog::ids::{BOOTSTRAP_ROLE, CollectionId, ColumnId, NAMESPACE_PUBLIC};
 use tidemark_catalog::schema::{NewColumn, Nullability};
 use tidemark_catalog::types::{ColumnType, TimeUnit};
@@ -145,11 +145,7 @@ impl Harness {
     }
 
     fn create(&self, name: &str) -> Result<(), tidemark_engine::error::DdlError> {
-        let column = |name: &str, column_type, nullability| NewColumn {
-            name: name.to_owned(),
-            column_type,
-            nullability,
-        };
+        let column = |name: &str, column_type, nullability| NewColumn::new(name, column_type, nullability);
         let new = NewTimeseries {
             namespace: NAMESPACE_PUBLIC,
             name: name.to_owned(),
@@ -162,9 +158,11 @@ impl Harness {
                 column("note", ColumnType::Text, Nullability::Nullable),
             ],
             options: TimeseriesOptions {
-                time_key: ColumnId(1),
-                partition_by: PartitionInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Hour },
                 series_key: vec![ColumnId(3)],
+                ..TimeseriesOptions::new(
+                    ColumnId(1),
+                    CalendarInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Hour },
+                )
             },
         };
         self.engine().create_collection(new).map(|_| ())

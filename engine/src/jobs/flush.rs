@@ -239,14 +239,17 @@ fn publish(
     let mut segments: Vec<Arc<Segment>> = Vec::new();
     for segment in written {
         let partition = partition_of(segment.range, &mut edit)?;
-        segments.push(Arc::new(new_segment(id, partition, version, segment, frozen.lsn_max)));
+        let mut segment = new_segment(id, partition, version, segment, frozen.lsn_max);
+        // What is left in memory of a bulk write came after what was staged.
+        segment.stage = u32::try_from(frozen.staged.len()).expect("a write has fewer segments");
+        segments.push(Arc::new(segment));
     }
-    for staged in &frozen.staged {
+    for (stage, staged) in (0..).zip(&frozen.staged) {
         let staged = staged.segment();
         let range = engine.partition_range(&known.collection, staged.time_min);
         let partition = partition_of(range, &mut edit)?;
         let lsn = frozen.lsn_max;
-        let segment = Segment { partition, lsn_min: lsn, lsn_max: lsn, ..(**staged).clone() };
+        let segment = Segment { partition, lsn_min: lsn, lsn_max: lsn, stage, ..(**staged).clone() };
         segments.push(Arc::new(segment));
     }
     for segment in &segments {
@@ -295,7 +298,9 @@ fn new_segment(
         time_max: written.time_max,
         lsn_min: segment.lsn_min,
         lsn_max,
+        stage: 0,
         statistics: written.statistics.clone(),
+        deleted: None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! years are the calendar's, counted from year 0, so that '3 months' are quarters and '10 years'
 //! are decades.
 
-use tidemark_catalog::collection::{IntervalUnit, PartitionInterval};
+use tidemark_catalog::collection::{CalendarInterval, IntervalUnit};
 use tidemark_catalog::partition::TimeRange;
 use tidemark_catalog::types::TimeUnit;
 
@@ -15,7 +15,7 @@ const DAYS_FROM_MONDAY_TO_EPOCH: i128 = 3;
 
 /// The range of the partition that holds `time`. At the ends of what 64 bits can hold, the range is
 /// cut short.
-pub fn partition_range(interval: PartitionInterval, unit: TimeUnit, time: i64) -> TimeRange {
+pub fn partition_range(interval: CalendarInterval, unit: TimeUnit, time: i64) -> TimeRange {
     let per_second = i128::from(unit.per_second());
     let per_day = SECONDS_PER_DAY * per_second;
     let count = i128::from(interval.count.get());
@@ -93,7 +93,7 @@ mod tests {
     }
 
     fn check(count: u32, unit: IntervalUnit, time: i64, start: i64, end: i64) {
-        let interval = PartitionInterval { count: NonZeroU32::new(count).unwrap(), unit };
+        let interval = CalendarInterval { count: NonZeroU32::new(count).unwrap(), unit };
         let range = partition_range(interval, TimeUnit::Microsecond, time);
         assert_eq!((range.start, range.end), (start, end), "{count} {unit:?} at {time}");
         if (i64::MIN / 1000..i64::MAX / 1000).contains(&time) {
@@ -143,7 +143,7 @@ mod tests {
     fn the_ends_of_time_are_in_a_partition() {
         for unit in [IntervalUnit::Second, IntervalUnit::Week, IntervalUnit::Month, IntervalUnit::Year] {
             for time in [i64::MIN + 1, i64::MAX - 1] {
-                let interval = PartitionInterval { count: NonZeroU32::new(7).unwrap(), unit };
+                let interval = CalendarInterval { count: NonZeroU32::new(7).unwrap(), unit };
                 for time_unit in [TimeUnit::Microsecond, TimeUnit::Nanosecond] {
                     assert!(partition_range(interval, time_unit, time).contains(time));
                 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, Int32Array, StringViewArray, TimestampMicrosecondArray, TimestampNanosecondArray,
 };
-use tidemark_catalog::collection::{Collection, IntervalUnit, PartitionInterval, TimeseriesOptions};
+use tidemark_catalog::collection::{CalendarInterval, Collection, IntervalUnit, TimeseriesOptions};
 use tidemark_catalog::error::EditError;
 use tidemark_catalog::ids::{BOOTSTRAP_ROLE, ColumnId, NAMESPACE_PUBLIC};
 use tidemark_catalog::schema::{IDENTIFIER_BYTES_MAX, NewColumn, Nullability};
@@ -93,7 +93,7 @@ pub fn prepare(
 }
 
 fn column(name: &str, column_type: ColumnType) -> NewColumn {
-    NewColumn { name: name.to_owned(), column_type, nullability: Nullability::Nullable }
+    NewColumn::new(name, column_type, Nullability::Nullable)
 }
 
 /// Makes the collection or the columns that a measurement needs.
@@ -164,11 +164,8 @@ fn create(
     columns: Vec<NewColumn>,
     tag_count: usize,
 ) -> Result<Arc<Collection>, DdlError> {
-    let time = NewColumn {
-        name: TIME_COLUMN.to_owned(),
-        column_type: ColumnType::Timestamptz(TimeUnit::Nanosecond),
-        nullability: Nullability::Required,
-    };
+    let time =
+        NewColumn::new(TIME_COLUMN, ColumnType::Timestamptz(TimeUnit::Nanosecond), Nullability::Required);
     let tags = u32::try_from(tag_count).expect("a line has few tags");
     let all: Vec<NewColumn> = std::iter::once(time).chain(columns.iter().cloned()).collect();
     let new = NewTimeseries {
@@ -177,9 +174,11 @@ fn create(
         owner: BOOTSTRAP_ROLE,
         columns: all,
         options: TimeseriesOptions {
-            time_key: ColumnId(1),
-            partition_by: PartitionInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Day },
             series_key: (0..tags).map(|tag| ColumnId(tag + 2)).collect(),
+            ..TimeseriesOptions::new(
+                ColumnId(1),
+                CalendarInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Day },
+            )
         },
     };
     match engine.create_collection(new) {

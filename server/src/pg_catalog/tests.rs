@@ -9,7 +9,7 @@ use sqlparser::ast::Statement;
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use tidemark_catalog::collection::{
-    Collection, CollectionKind, IntervalUnit, PartitionInterval, TimeseriesOptions,
+    CalendarInterval, Collection, CollectionKind, IntervalUnit, TimeseriesOptions,
 };
 use tidemark_catalog::edit::{CatalogEdit, Change};
 use tidemark_catalog::ids::{BOOTSTRAP_ROLE, CollectionId, ColumnId, Lsn, NAMESPACE_PUBLIC, RoleId};
@@ -62,8 +62,7 @@ impl CatalogFile for Memory {
 fn view() -> Arc<View> {
     let bootstrap = || Bootstrap { superuser: "tidemark".to_owned(), verifier: None, system_identifier: 1 };
     let catalog = Catalog::open(Box::new(Memory::default()), bootstrap).unwrap();
-    let column =
-        |name: &str, column_type, nullability| NewColumn { name: name.to_owned(), column_type, nullability };
+    let column = |name: &str, column_type, nullability| NewColumn::new(name, column_type, nullability);
     let numeric = NumericModifier { precision: 10, scale: 2 };
     let schema = Schema::new(vec![
         column("ts", ColumnType::Timestamptz(TimeUnit::Microsecond), Nullability::Required),
@@ -77,9 +76,11 @@ fn view() -> Arc<View> {
         owner: BOOTSTRAP_ROLE,
         schema: Arc::new(schema.unwrap()),
         kind: CollectionKind::Timeseries(TimeseriesOptions {
-            time_key: ColumnId(1),
-            partition_by: PartitionInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Day },
             series_key: vec![ColumnId(2)],
+            ..TimeseriesOptions::new(
+                ColumnId(1),
+                CalendarInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Day },
+            )
         }),
         flushed_lsn: Lsn::ZERO,
     };

@@ -6,7 +6,7 @@ use sqlparser::ast::{
     self, AlterRoleOperation, AlterTableOperation, ColumnDef, ColumnOption, CreateRole, CreateTable,
     CreateTableOptions, Expr, ObjectType, Password as SqlPassword, RoleOption, SqlOption, Statement, Value,
 };
-use tidemark_catalog::collection::{IntervalUnit, PartitionInterval, TimeseriesOptions};
+use tidemark_catalog::collection::{CalendarInterval, IntervalUnit, TimeseriesOptions};
 use tidemark_catalog::edit::{CatalogEdit, Change};
 use tidemark_catalog::error::{EditError, SchemaError};
 use tidemark_catalog::ids::{ColumnId, NAMESPACE_TIDEMARK, RoleId};
@@ -162,7 +162,7 @@ fn new_column(definition: &ColumnDef) -> SqlResult<NewColumn> {
             other => return Err(SqlError::unsupported(format!("column option {other}"))),
         }
     }
-    Ok(NewColumn { name, column_type: column_type(&definition.data_type)?, nullability })
+    Ok(NewColumn::new(name, column_type(&definition.data_type)?, nullability))
 }
 
 /// The time key is required whether or not it was said.
@@ -266,7 +266,7 @@ impl TableOptions {
             return Err(SqlError::new(sqlstate::INVALID_TABLE_DEFINITION, message));
         }
         let partition_by = parse_interval(self.partition_by.as_deref().unwrap_or("1 day"))?;
-        Ok(TimeseriesOptions { time_key, partition_by, series_key })
+        Ok(TimeseriesOptions { series_key, ..TimeseriesOptions::new(time_key, partition_by) })
     }
 }
 
@@ -284,7 +284,7 @@ fn column_id(columns: &[NewColumn], name: &str) -> SqlResult<ColumnId> {
 }
 
 /// The length of partitions, as in `1 day`.
-pub fn parse_interval(text: &str) -> SqlResult<PartitionInterval> {
+pub fn parse_interval(text: &str) -> SqlResult<CalendarInterval> {
     let wrong = || {
         let message = format!("invalid partition_by: \"{text}\"");
         SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message).with_hint(
@@ -307,7 +307,7 @@ pub fn parse_interval(text: &str) -> SqlResult<PartitionInterval> {
         "year" => IntervalUnit::Year,
         _ => return Err(wrong()),
     };
-    Ok(PartitionInterval { count: NonZeroU32::new(count).ok_or_else(wrong)?, unit })
+    Ok(CalendarInterval { count: NonZeroU32::new(count).ok_or_else(wrong)?, unit })
 }
 
 fn alter_table(alter: &ast::AlterTable, context: &DdlContext<'_>) -> SqlResult<DdlDone> {
@@ -379,6 +379,9 @@ fn ddl_error(error: DdlError) -> SqlError {
         DdlError::Schema(SchemaError::DuplicateColumn(name)) => {
             let message = format!("column \"{name}\" specified more than once");
             SqlError::new(sqlstate::DUPLICATE_COLUMN, message)
+        }
+        DdlError::Schema(error @ SchemaError::NoColumn(_)) => {
+            SqlError::new(sqlstate::UNDEFINED_COLUMN, error.to_string())
         }
         DdlError::Schema(SchemaError::InvalidName(name)) => {
             SqlError::new(sqlstate::NAME_TOO_LONG, format!("identifier \"{name}\" is too long"))
