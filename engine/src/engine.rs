@@ -42,6 +42,7 @@ use crate::memtable::budget::{Budget, Charge};
 use crate::metrics::Metrics;
 use crate::options::{CommitMode, EngineOptions};
 use crate::segment::handle::{SegmentFiles, SegmentHandle};
+use crate::segment::writer::{self, Layout, NewSegment, RowGroups, Written};
 use crate::segment::{directory, path};
 use crate::snapshot::Snapshot;
 use crate::timeseries::partition::partition_range;
@@ -690,7 +691,21 @@ impl Inner {
         SegmentHandle::new(&self.files, segment, path, collection.name.clone())
     }
 
-    pub(crate) fn create_segment_directory(&self, directory: &Path) -> io::Result<()> {
+    /// Writes a segment: a durable file that no manifest names.
+    pub(crate) fn write_segment_file(
+        &self,
+        new: &NewSegment<'_>,
+        rows: &mut dyn RowGroups,
+    ) -> Result<Written, JobError> {
+        let layout = Layout { page_rows: self.options.segment_page_rows };
+        let segment = new.id;
+        self.create_segment_directory(&directory(&self.options.directory, new.collection.id))
+            .map_err(|source| JobError::Io { segment, source })?;
+        let path = path(&self.options.directory, new.collection.id, segment);
+        writer::write(self.env.files.as_ref(), &path, new, rows, layout)
+    }
+
+    fn create_segment_directory(&self, directory: &Path) -> io::Result<()> {
         let files = self.env.files.as_ref();
         if files.exists(directory)? { Ok(()) } else { durable::create_directory(files, directory) }
     }

@@ -25,6 +25,7 @@ use tidemark_catalog::ids::{CollectionId, SegmentId};
 pub(crate) mod block;
 mod decode;
 pub(crate) mod file;
+pub(crate) mod gather;
 pub(crate) mod handle;
 pub(crate) mod prune;
 pub(crate) mod reader;

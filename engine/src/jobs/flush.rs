@@ -31,10 +31,10 @@ use crate::engine::Inner;
 use crate::error::JobError;
 use crate::jobs::Job;
 use crate::memtable::{Chunk, Memtable};
+use crate::segment::gather::{ChunkRowGroups, columns_with_nan, present_columns};
 use crate::segment::handle::SegmentHandle;
 use crate::segment::sort::{RowRef, sorted_rows};
-use crate::segment::writer::{self, Layout, Source, Written};
-use crate::segment::{directory, path};
+use crate::segment::writer::{NewSegment, Written};
 use crate::timeseries::partition::partition_range;
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -181,28 +181,21 @@ fn write_segment(
     lsn_max: Option<Lsn>,
 ) -> Result<Written, JobError> {
     let symbols = runtime.symbols();
-    let dictionary = |id| symbols.get(id).cloned();
-    let rows = sorted_rows(collection, memtable.chunks(), rows, dictionary)?;
-    let id = engine.allocate_segment()?;
-    let source = Source {
-        id,
+    let chunks = memtable.chunks();
+    let rows = sorted_rows(collection, chunks, rows, |id| symbols.get(id).cloned())?;
+    let columns = present_columns(collection, chunks);
+    let new = NewSegment {
+        id: engine.allocate_segment()?,
         collection,
-        chunks: memtable.chunks(),
-        rows: &rows,
-        symbols: &dictionary,
+        unbounded: columns_with_nan(&columns, chunks),
+        columns: columns.clone(),
         lsn_min: memtable.lsn_bounds().expect("rows have commits").0,
         lsn_max,
     };
-    let layout = Layout {
-        row_group_rows: engine.options.segment_row_group_rows,
-        page_rows: engine.options.segment_page_rows,
-    };
-    let files = engine.env.files.as_ref();
-    let directory = directory(&engine.options.directory, collection.id);
-    engine.create_segment_directory(&directory).map_err(|source| JobError::Io { segment: id, source })?;
-    let path = path(&engine.options.directory, collection.id, id);
     let go_on = || if engine.executor.is_stopping() { Err(JobError::ShutDown) } else { Ok(()) };
-    let written = writer::write(files, &path, &source, layout, &go_on)?;
+    let row_group_rows = engine.options.segment_row_group_rows;
+    let mut groups = ChunkRowGroups::new(chunks, columns, symbols, &rows, row_group_rows, &go_on);
+    let written = engine.write_segment_file(&new, &mut groups)?;
     assert_eq!(written.row_count, rows.len() as u64, "every row is written");
     engine.metrics.flush_rows.add(written.row_count);
     engine.metrics.flush_bytes.add(written.file_bytes);

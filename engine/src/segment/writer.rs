@@ -1,21 +1,19 @@
 //! Writing a segment.
 //!
-//! 1. Columns are encoded row group by row group from the rows in their order.
+//! 1. Row groups come in their order, from a memtable or a merge, and are encoded column by column.
 //! 2. Each row group's bytes are kept until its pages' CRCs are taken.
 //! 3. The CRCs go into the footer; the footer is written, and its own CRC is taken.
 //! 4. The file is made durable under its final name (see [`crate::durable`]).
 //!
 //! Until step 4 is over nobody knows of the file; on an error it is removed.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, new_null_array};
-use arrow::compute::interleave;
-use arrow::datatypes::{
-    DataType, Field, Float32Type, Float64Type, Int32Type, IntervalMonthDayNanoType, Schema as ArrowSchema,
-};
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
@@ -36,11 +34,8 @@ use crate::batch::timestamp_values;
 use crate::durable::{self, PendingFile};
 use crate::env::{File, Files};
 use crate::error::JobError;
-use crate::memtable::Chunk;
-use crate::memtable::symbols::SymbolDictionary;
-use crate::segment::sort::RowRef;
 use crate::segment::{FORMAT, KEY_COLLECTION, KEY_FORMAT, KEY_LSN, KEY_PAGE_CRC32C, KEY_SCHEMA_VERSION};
-use crate::types::{read_type, write_type};
+use crate::types::read_type;
 
 /// Bytes that are gathered before they are written to the file.
 const WRITE_BYTES: usize = 1 << 20;
@@ -54,23 +49,29 @@ const SYMBOL_DICTIONARY_BYTES_MAX: usize = 1 << 20;
 /// The longest bound of a text column in statistics.
 const STATISTICS_BYTES_MAX: usize = 64;
 
-/// What a segment is written from.
-pub(crate) struct Source<'a> {
+/// A segment that is to be written.
+pub(crate) struct NewSegment<'a> {
     pub(crate) id: SegmentId,
     pub(crate) collection: &'a Collection,
-    pub(crate) chunks: &'a [Arc<Chunk>],
-    /// The rows in their order, at least one.
-    pub(crate) rows: &'a [RowRef],
-    pub(crate) symbols: &'a dyn Fn(ColumnId) -> Option<Arc<SymbolDictionary>>,
+    /// The columns of the file.
+    pub(crate) columns: Vec<&'a Column>,
+    /// Columns with a NaN somewhere. Parquet's bounds leave NaN out, PostgreSQL's order puts it above
+    /// all: no bounds are better than bounds that a NaN does not lie in.
+    pub(crate) unbounded: HashSet<ColumnId>,
     pub(crate) lsn_min: Lsn,
     /// `None` while a bulk write does not know its commit yet.
     pub(crate) lsn_max: Option<Lsn>,
 }
 
+/// The rows of a segment that is to be written, at least one, in the segment's order.
+pub(crate) trait RowGroups {
+    /// The columns of the next row group, in the types of [`file_type`]; `None` after the last.
+    fn next(&mut self) -> Result<Option<Vec<ArrayRef>>, JobError>;
+}
+
 /// How a segment is written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
-    pub(crate) row_group_rows: usize,
     pub(crate) page_rows: usize,
 }
 
@@ -87,18 +88,18 @@ pub(crate) struct Written {
     pub(crate) statistics: Vec<ColumnStatistics>,
 }
 
-/// Writes the segment and makes it durable under its name. `go_on` is asked between row groups.
+/// Writes the segment and makes it durable under its name.
 pub(crate) fn write(
     files: &dyn Files,
     path: &Path,
-    source: &Source<'_>,
+    new: &NewSegment<'_>,
+    rows: &mut dyn RowGroups,
     layout: Layout,
-    go_on: &dyn Fn() -> Result<(), JobError>,
 ) -> Result<Written, JobError> {
-    let segment = source.id;
+    let segment = new.id;
     let io = |source| JobError::Io { segment, source };
     let pending = durable::create(files, path).map_err(io)?;
-    let written = write_file(&pending, source, layout, go_on);
+    let written = write_file(&pending, new, rows, layout);
     let published = written.and_then(|written| {
         fail::fail_point!("flush::before_publish_file", |_| Err(JobError::Injected(
             "flush::before_publish_file"
@@ -122,46 +123,71 @@ pub(crate) fn write(
 
 fn write_file(
     pending: &PendingFile,
-    source: &Source<'_>,
+    new: &NewSegment<'_>,
+    rows: &mut dyn RowGroups,
     layout: Layout,
-    go_on: &dyn Fn() -> Result<(), JobError>,
 ) -> Result<Written, JobError> {
-    let segment = source.id;
+    let segment = new.id;
     let encode = |error| encode_error(segment, error);
-    let columns = present_columns(source);
-    let schema = Arc::new(file_schema(&columns));
-    let properties = properties(source, &columns, layout);
+    let schema = Arc::new(file_schema(&new.columns));
     let sink = Sink::new(Arc::clone(&pending.file));
+    let properties = properties(new, layout);
     let writer = ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties)).map_err(encode)?;
     let (mut writer, factory) = writer.into_serialized_writer().map_err(encode)?;
     let mut page_crcs = Vec::new();
-    for (index, rows) in source.rows.chunks(layout.row_group_rows).enumerate() {
-        go_on()?;
-        let arrays = gather(source, &columns, rows)?;
-        let chunks = encode_row_group(&factory, &schema, index, &arrays).map_err(encode)?;
+    let mut totals = Totals::new(new);
+    while let Some(arrays) = rows.next()? {
+        totals.add(&arrays);
+        let chunks = encode_row_group(&factory, &schema, totals.row_groups, &arrays).map_err(encode)?;
         append_row_group(&mut writer, chunks, &mut page_crcs).map_err(encode)?;
+        totals.row_groups += 1;
     }
-    for entry in key_values(source, &page_crcs) {
+    for entry in key_values(new, &page_crcs) {
         writer.append_key_value_metadata(entry);
     }
     // What follows the row groups is the footer: page indexes, metadata, its length and the magic.
     let footer_start = writer.bytes_written() as u64;
     let metadata = writer.finish().map_err(encode)?;
-    let (time_min, time_max) = time_bounds(source);
-    let statistics = super::prune::file_statistics(&metadata, &columns)?;
+    let statistics = super::prune::file_statistics(&metadata, &new.columns)?;
     let sink = writer.inner_mut();
     let (footer_bytes, footer_crc32c) =
         sink.finish(footer_start).map_err(|source| JobError::Io { segment, source })?;
     Ok(Written {
         id: segment,
-        row_count: source.rows.len() as u64,
+        row_count: totals.row_count,
         file_bytes: sink.position,
         footer_crc32c,
         footer_bytes,
-        time_min,
-        time_max,
+        time_min: totals.time_min,
+        time_max: totals.time_max,
         statistics,
     })
+}
+
+/// What is known of all rows when the last one is written.
+struct Totals {
+    /// Where the time key is among the columns.
+    time_at: usize,
+    row_groups: usize,
+    row_count: u64,
+    time_min: i64,
+    time_max: i64,
+}
+
+impl Totals {
+    fn new(new: &NewSegment<'_>) -> Totals {
+        let time_key = new.collection.timeseries().time_key;
+        let time_at = new.columns.iter().position(|column| column.id == time_key);
+        let time_at = time_at.expect("every row has a time");
+        Totals { time_at, row_groups: 0, row_count: 0, time_min: i64::MAX, time_max: i64::MIN }
+    }
+
+    fn add(&mut self, arrays: &[ArrayRef]) {
+        let times = timestamp_values(&arrays[self.time_at]);
+        self.row_count += times.len() as u64;
+        self.time_min = times.iter().copied().fold(self.time_min, i64::min);
+        self.time_max = times.iter().copied().fold(self.time_max, i64::max);
+    }
 }
 
 fn encode_error(segment: SegmentId, error: ParquetError) -> JobError {
@@ -173,12 +199,6 @@ fn encode_error(segment: SegmentId, error: ParquetError) -> JobError {
         },
         source => JobError::Encode { segment, source },
     }
-}
-
-/// The columns that some row has a value for, in the order of the schema.
-fn present_columns<'a>(source: &Source<'a>) -> Vec<&'a Column> {
-    let has = |column: &&Column| source.chunks.iter().any(|chunk| chunk.column(column.id).is_some());
-    source.collection.schema.columns().iter().filter(has).collect()
 }
 
 /// The Arrow type of a column in a file.
@@ -200,11 +220,10 @@ fn file_schema(columns: &[&Column]) -> ArrowSchema {
     ArrowSchema::new(fields.collect::<Vec<_>>())
 }
 
-fn properties(source: &Source<'_>, columns: &[&Column], layout: Layout) -> WriterProperties {
-    let options = source.collection.timeseries();
-    // Parquet's bounds leave NaN out, PostgreSQL's order puts it above all: no bounds are better than
-    // bounds that a NaN does not lie in.
-    let unbounded = columns.iter().filter(|column| has_nan(source.chunks, column.id));
+fn properties(new: &NewSegment<'_>, layout: Layout) -> WriterProperties {
+    let columns = &new.columns;
+    let options = new.collection.timeseries();
+    let unbounded = columns.iter().filter(|column| new.unbounded.contains(&column.id));
     let mut sorting: Vec<ColumnId> = options.series_key.clone();
     sorting.push(options.time_key);
     let position = |id: &ColumnId| columns.iter().position(|column| column.id == *id);
@@ -213,7 +232,7 @@ fn properties(source: &Source<'_>, columns: &[&Column], layout: Layout) -> Write
         descending: false,
         nulls_first: false,
     });
-    let time = ColumnPath::from(source.collection.time_column().name.clone());
+    let time = ColumnPath::from(new.collection.time_column().name.clone());
     let builder = WriterProperties::builder()
         .set_created_by(concat!("tidemark ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a level")))
@@ -240,54 +259,6 @@ fn properties(source: &Source<'_>, columns: &[&Column], layout: Layout) -> Write
         builder.set_column_statistics_enabled(path, EnabledStatistics::None)
     });
     builder.build()
-}
-
-fn has_nan(chunks: &[Arc<Chunk>], id: ColumnId) -> bool {
-    chunks.iter().filter_map(|chunk| chunk.column(id)).any(|array| match array.data_type() {
-        DataType::Float32 => array.as_primitive::<Float32Type>().values().iter().any(|it| it.is_nan()),
-        DataType::Float64 => array.as_primitive::<Float64Type>().values().iter().any(|it| it.is_nan()),
-        _ => false,
-    })
-}
-
-/// The columns of a row group.
-fn gather(source: &Source<'_>, columns: &[&Column], rows: &[RowRef]) -> Result<Vec<ArrayRef>, JobError> {
-    let indexes: Vec<(usize, usize)> =
-        rows.iter().map(|row| (row.chunk as usize, row.row as usize)).collect();
-    let gather_one = |column: &&Column| {
-        let data_type = write_type(&column.column_type);
-        let arrays: Vec<ArrayRef> = source
-            .chunks
-            .iter()
-            .map(|chunk| match chunk.column(column.id) {
-                Some(array) => Arc::clone(array),
-                None => new_null_array(&data_type, chunk.row_count()),
-            })
-            .collect();
-        let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-        let gathered = interleave(&arrays, &indexes)?;
-        Ok(match &column.column_type {
-            ColumnType::Symbol => {
-                let dictionary = (source.symbols)(column.id).expect("a symbol column has a dictionary");
-                dictionary.resolve(gathered.as_primitive::<Int32Type>())
-            }
-            ColumnType::Interval => interval_bytes(&gathered),
-            _ => gathered,
-        })
-    };
-    columns.iter().map(gather_one).collect()
-}
-
-/// An interval's months and days (32 bits each) and nanoseconds (64 bits), little-endian.
-fn interval_bytes(array: &ArrayRef) -> ArrayRef {
-    let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
-    let mut bytes = Vec::with_capacity(intervals.len() * 16);
-    for value in intervals.values() {
-        bytes.extend_from_slice(&value.months.to_le_bytes());
-        bytes.extend_from_slice(&value.days.to_le_bytes());
-        bytes.extend_from_slice(&value.nanoseconds.to_le_bytes());
-    }
-    Arc::new(FixedSizeBinaryArray::new(16, bytes.into(), intervals.nulls().cloned()))
 }
 
 fn encode_row_group(
@@ -355,30 +326,17 @@ fn take_page_crcs(
     sink.forget();
 }
 
-fn key_values(source: &Source<'_>, page_crcs: &[u32]) -> Vec<KeyValue> {
+fn key_values(new: &NewSegment<'_>, page_crcs: &[u32]) -> Vec<KeyValue> {
     let crcs: Vec<u8> = page_crcs.iter().flat_map(|crc| crc.to_le_bytes()).collect();
-    let lsn_max = source.lsn_max.map(|lsn| lsn.to_string()).unwrap_or_default();
+    let lsn_max = new.lsn_max.map(|lsn| lsn.to_string()).unwrap_or_default();
     let entry = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
     vec![
         entry(KEY_FORMAT, FORMAT.to_owned()),
-        entry(KEY_COLLECTION, source.collection.id.to_string()),
-        entry(KEY_SCHEMA_VERSION, source.collection.schema.version().to_string()),
-        entry(KEY_LSN, format!("{}-{lsn_max}", source.lsn_min)),
+        entry(KEY_COLLECTION, new.collection.id.to_string()),
+        entry(KEY_SCHEMA_VERSION, new.collection.schema.version().to_string()),
+        entry(KEY_LSN, format!("{}-{lsn_max}", new.lsn_min)),
         entry(KEY_PAGE_CRC32C, BASE64.encode(crcs)),
     ]
-}
-
-fn time_bounds(source: &Source<'_>) -> (i64, i64) {
-    let key = source.collection.timeseries().time_key;
-    let times: Vec<&[i64]> = source
-        .chunks
-        .iter()
-        .map(|chunk| timestamp_values(chunk.column(key).expect("a time in every row")))
-        .collect();
-    let time = |row: &RowRef| times[row.chunk as usize][row.row as usize];
-    let min = source.rows.iter().map(time).min().expect("a segment has rows");
-    let max = source.rows.iter().map(time).max().expect("a segment has rows");
-    (min, max)
 }
 
 /// Where the encoder writes: the file, in large pieces, with the bytes since the last row group kept
