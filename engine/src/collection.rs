@@ -8,11 +8,12 @@
 //! so rows stand in memtables in the order of the log; and while a flush swaps a frozen memtable
 //! for its segments, so a reader sees the rows in one place or the other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use tidemark_catalog::collection::Collection;
-use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn};
+use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn, PartitionId};
 use tidemark_catalog::types::ColumnType;
 
 use crate::memtable::Memtable;
@@ -61,6 +62,8 @@ pub(crate) struct Frozen {
 pub(crate) struct CollectionRuntime {
     pub(crate) id: CollectionId,
     symbols: RwLock<SymbolDictionaries>,
+    /// Held from looking at the manifest to publishing what follows from it. Comes before `state`.
+    publishing: Mutex<()>,
     state: Mutex<State>,
     /// Signalled when `flushing` becomes false.
     flushed: Condvar,
@@ -75,6 +78,14 @@ pub(crate) struct State {
     pub(crate) frozen: VecDeque<Arc<Frozen>>,
     pub(crate) segments: Arc<Vec<Arc<SegmentHandle>>>,
     pub(crate) dropped: bool,
+    /// When segments were last published into each partition since the engine was opened, on the
+    /// monotonic clock.
+    pub(crate) published: HashMap<PartitionId, Duration>,
+    /// Merges that failed in a row, and when the next one may be tried, on the monotonic clock.
+    pub(crate) merge_failures: u32,
+    pub(crate) merge_not_before: Duration,
+    /// A merge that began under another number gives up.
+    pub(crate) merge_epoch: u64,
     /// Somebody is flushing; there is at most one, so that memtables are published in order.
     flushing: bool,
 }
@@ -84,6 +95,7 @@ impl CollectionRuntime {
         CollectionRuntime {
             id: collection.id,
             symbols: RwLock::new(SymbolDictionaries::default().extended_for(&collection)),
+            publishing: Mutex::default(),
             flushed: Condvar::new(),
             state: Mutex::new(State {
                 collection,
@@ -91,6 +103,10 @@ impl CollectionRuntime {
                 frozen: VecDeque::new(),
                 segments: Arc::new(segments),
                 dropped: false,
+                published: HashMap::new(),
+                merge_failures: 0,
+                merge_not_before: Duration::ZERO,
+                merge_epoch: 0,
                 flushing: false,
             }),
         }
@@ -98,6 +114,11 @@ impl CollectionRuntime {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on nobody else changes the manifest, until the guard is dropped.
+    pub(crate) fn begin_publishing(&self) -> MutexGuard<'_, ()> {
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Claims the right to flush; false when somebody has it.

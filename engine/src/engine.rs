@@ -11,7 +11,7 @@
 //! Lock order: `ddl` → collections' states, by rising id → `bulk` → the log's queue. The catalog's
 //! locks are taken without any of these but `ddl`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -36,11 +36,13 @@ use crate::collection::{CollectionRuntime, SymbolDictionaries};
 use crate::durable;
 use crate::env::{Env, Join, LockGuard};
 use crate::error::{DdlError, JobError, OpenError, ReadError, WalError, WriteError};
+use crate::jobs::merge::{self, MergeRecord};
 use crate::jobs::{Executor, Job, flush, gc};
 use crate::memtable::Memtable;
 use crate::memtable::budget::{Budget, Charge};
 use crate::metrics::Metrics;
 use crate::options::{CommitMode, EngineOptions};
+use crate::pressure::{QueryGuard, RunningQueries};
 use crate::segment::handle::{SegmentFiles, SegmentHandle};
 use crate::segment::writer::{self, Layout, NewSegment, RowGroups, Written};
 use crate::segment::{directory, path};
@@ -50,6 +52,8 @@ use crate::wal::codec::{SymbolTexts, encode_batch, encode_batch_count};
 use crate::wal::format::RecordKind;
 use crate::wal::writer::{Appended, Wal};
 
+pub use crate::jobs::merge::MergeRecord as Merge;
+pub use crate::timeseries::picker::MergeReason;
 pub use crate::wal::writer::Durability;
 
 /// How often memtables are looked at for their age.
@@ -81,6 +85,12 @@ pub(crate) struct Inner {
     pub(crate) bulk: Mutex<BTreeSet<Lsn>>,
     /// One change of collections at a time.
     pub(crate) ddl: Mutex<()>,
+    /// Held while a merge runs.
+    pub(crate) merging: Mutex<()>,
+    /// The last merges, oldest first.
+    pub(crate) merges: Mutex<VecDeque<MergeRecord>>,
+    /// Queries that run, for which merges make room.
+    pub(crate) queries: Arc<RunningQueries>,
     pub(crate) flush_failures: AtomicU32,
     pub(crate) disk_full: AtomicBool,
 }
@@ -414,6 +424,25 @@ impl Engine {
         Ok(())
     }
 
+    /// Merges the segments of each partition into one without deleted rows, and waits for it.
+    ///
+    /// # Errors
+    /// The collection does not exist, a segment cannot be read, or none can be written.
+    pub fn merge(&self, id: CollectionId) -> Result<(), JobError> {
+        let runtime = self.inner.runtime(id).ok_or(JobError::Dropped(id))?;
+        merge::merge_all(&self.inner, &runtime)
+    }
+
+    /// The last merges, oldest first.
+    pub fn merges(&self) -> Vec<MergeRecord> {
+        self.inner.merges.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// A query begins to run; merges make room for it until the guard is dropped.
+    pub fn query_runs(&self) -> QueryGuard {
+        RunningQueries::begin(&self.inner.queries)
+    }
+
     /// Bytes that the collection's memtables and dictionaries take.
     pub fn memory_bytes(&self, id: CollectionId) -> usize {
         self.inner
@@ -485,6 +514,7 @@ impl Inner {
         match job {
             Job::Flush(id) => flush::run(self, id),
             Job::Stage(task) => task.run(self),
+            Job::Merge => merge::run(self),
             Job::TruncateLog => {
                 if let Err(error) = gc::truncate_log(self) {
                     tracing::warn!(%error, "cannot remove old log files");
@@ -511,7 +541,16 @@ impl Inner {
         if self.files.has_garbage() {
             self.executor.submit(Job::CollectGarbage, Duration::ZERO);
         }
+        self.executor.submit(Job::Merge, Duration::ZERO);
         self.executor.submit(Job::Age, AGE_INTERVAL);
+    }
+
+    pub(crate) fn remember_merge(&self, record: MergeRecord) {
+        let mut merges = self.merges.lock().unwrap_or_else(PoisonError::into_inner);
+        if merges.len() == merge::RECORDS_MAX {
+            merges.pop_front();
+        }
+        merges.push_back(record);
     }
 
     pub(crate) fn submit(

@@ -303,6 +303,12 @@ pub enum JobError {
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShutDown,
+    /// What the job works on changed, so that its outcome would be wrong.
+    #[error("the job was overtaken by another change")]
+    Cancelled,
+    /// What it works on cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A failpoint said so.
     #[error("injected failure at {0}")]
     Injected(&'static str),

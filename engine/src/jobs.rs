@@ -17,6 +17,8 @@ use crate::error::JobError;
 
 pub(crate) mod flush;
 pub(crate) mod gc;
+pub(crate) mod merge;
+mod pace;
 
 /// Something to do in the background.
 #[derive(Clone)]
@@ -25,6 +27,8 @@ pub(crate) enum Job {
     Flush(CollectionId),
     /// Write rows of a bulk write that is not committed yet.
     Stage(Arc<StageTask>),
+    /// Merge segments, wherever it is most worth it.
+    Merge,
     /// Remove log files that no collection needs.
     TruncateLog,
     /// Remove files of segments that no manifest names and no snapshot pins.
@@ -41,6 +45,7 @@ impl Job {
             Job::Stage(_) | Job::Flush(_) => 1,
             Job::TruncateLog => 2,
             Job::CollectGarbage => 3,
+            Job::Merge => 4,
         }
     }
 
@@ -50,6 +55,7 @@ impl Job {
             (Job::Stage(left), Job::Stage(right)) => Arc::ptr_eq(left, right),
             (Job::TruncateLog, Job::TruncateLog)
             | (Job::CollectGarbage, Job::CollectGarbage)
+            | (Job::Merge, Job::Merge)
             | (Job::Age, Job::Age) => true,
             _ => false,
         }
@@ -63,6 +69,7 @@ impl fmt::Debug for Job {
             Job::Stage(_) => f.write_str("Stage"),
             Job::TruncateLog => f.write_str("TruncateLog"),
             Job::CollectGarbage => f.write_str("CollectGarbage"),
+            Job::Merge => f.write_str("Merge"),
             Job::Age => f.write_str("Age"),
         }
     }
@@ -75,6 +82,8 @@ pub(crate) struct Executor {
     state: Mutex<State>,
     /// Signalled when a job comes and on stopping.
     wake: Condvar,
+    /// Signalled on stopping.
+    stopped: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -94,7 +103,7 @@ struct Queued {
 
 impl Executor {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Executor {
-        Executor { clock, state: Mutex::default(), wake: Condvar::new() }
+        Executor { clock, state: Mutex::default(), wake: Condvar::new(), stopped: Condvar::new() }
     }
 
     /// Puts a job in the queue, to be run after a delay. One that is there already is run at the
@@ -159,6 +168,13 @@ impl Executor {
             }
         }
         self.wake.notify_all();
+        self.stopped.notify_all();
+    }
+
+    /// Waits so long, or until the executor stops.
+    pub(crate) fn pause(&self, wait: Duration) {
+        let waited = self.stopped.wait_timeout_while(self.lock(), wait, |state| !state.stopping);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -24,6 +24,7 @@ mod jobs;
 pub mod memtable;
 pub mod metrics;
 pub mod options;
+pub mod pressure;
 pub mod read;
 pub mod recovery;
 mod segment;

@@ -34,6 +34,18 @@ pub struct Metrics {
     pub flush_bytes: Counter,
     /// Flushes that failed and are tried again.
     pub flush_failures: Counter,
+    /// Merges that began.
+    pub merges_started: Counter,
+    /// Merges that are published.
+    pub merges: Counter,
+    /// Rows of the segments that they made.
+    pub merge_rows: Counter,
+    /// Bytes of the segments that they read.
+    pub merge_bytes_read: Counter,
+    /// Bytes of the segments that they made.
+    pub merge_bytes: Counter,
+    /// Merges that failed, or were overtaken by another change.
+    pub merge_failures: Counter,
     /// Rows put back from the log on opening.
     pub replayed_rows: Counter,
     /// Log files that were removed because no collection needed them.

@@ -1,6 +1,7 @@
 //! What the engine is opened with.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub struct EngineOptions {
     pub segment_page_rows: usize,
     /// Memory for decoded columns of segments.
     pub block_cache_bytes: usize,
+    /// How fast merges read segments; `None`: as fast as they can.
+    pub merge_bytes_per_second: Option<NonZeroU64>,
     /// Threads that run background jobs.
     pub job_threads: usize,
     /// What is done when the engine cannot go on.
@@ -86,6 +89,7 @@ impl EngineOptions {
             segment_row_group_rows: 256 << 10,
             segment_page_rows: 8 << 10,
             block_cache_bytes: 1 << 30,
+            merge_bytes_per_second: None,
             job_threads: 2,
             on_failure: OnFailure::new(|what| tracing::error!(what, "the engine cannot go on")),
         }

@@ -135,6 +135,11 @@ enum Unit {
 }
 
 impl ScanUnit {
+    /// Whether its rows come in the order of series key and time.
+    pub fn is_sorted(&self) -> bool {
+        matches!(self.0, Unit::RowGroup { .. })
+    }
+
     /// An upper bound of the rows it gives.
     pub fn row_count_max(&self) -> usize {
         match &self.0 {

@@ -27,9 +27,11 @@ mod decode;
 pub(crate) mod file;
 pub(crate) mod gather;
 pub(crate) mod handle;
+pub(crate) mod merge;
 pub(crate) mod prune;
 pub(crate) mod reader;
 pub(crate) mod sort;
+mod stream;
 pub(crate) mod writer;
 
 /// The newest version of what is ours about a segment.

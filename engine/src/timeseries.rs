@@ -1,3 +1,4 @@
 //! What is particular to time-series collections.
 
 pub mod partition;
+pub(crate) mod picker;

@@ -10,7 +10,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, StringViewArray,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use tidemark_catalog::collection::{CalendarInterval, Collection, IntervalUnit, TimeseriesOptions};
 use tidemark_catalog::ids::{BOOTSTRAP_ROLE, CollectionId, ColumnId, NAMESPACE_PUBLIC};
 use tidemark_catalog::schema::{NewColumn, Nullability};
@@ -174,7 +174,7 @@ impl Harness {
             if self.world.is_without_power() {
                 return;
             }
-            match self.world.choose(20) {
+            match self.world.choose(22) {
                 0..=6 => self.write_rows(&["a"], 1),
                 7..=9 => self.write_rows(&["a", "b"], 7),
                 10..=11 => self.write_rows(&["b"], 60),
@@ -184,6 +184,9 @@ impl Harness {
                 15 => self.bulk_write(400, false),
                 16 => self.world.advance(Duration::from_secs(7)),
                 17 => self.flush(),
+                18 => self.merge(),
+                // Long enough for partitions to get no more rows.
+                19 => self.world.advance(Duration::from_secs(40)),
                 _ => self.step_until_idle(),
             }
         }
@@ -198,6 +201,19 @@ impl Harness {
         let id = self.id(name);
         // It may fail as the world says; what was committed is in memory and in the log.
         self.engine().flush(id).ok();
+    }
+
+    fn merge(&self) {
+        let name = NAMES[usize::try_from(self.world.choose(2)).unwrap()];
+        // It may fail as the world says; then the segments stay as they are.
+        if self.engine().merge(self.id(name)).is_ok() {
+            let view = self.engine().view();
+            let collection = view.collection(self.id(name)).unwrap();
+            for partition in collection.partitions.keys() {
+                let segments = collection.segments.values().filter(|it| it.partition == *partition);
+                assert!(segments.count() <= 1, "a merged partition is one segment");
+            }
+        }
     }
 
     fn id(&self, name: &str) -> CollectionId {
@@ -308,15 +324,19 @@ impl Harness {
             let snapshot = self.engine().snapshot(&[id]).unwrap();
             let snapshot = snapshot.collection(id).unwrap();
             let request = ScanRequest {
-                columns: vec![ColumnId(2), ColumnId(3), ColumnId(4)],
+                columns: vec![ColumnId(2), ColumnId(3), ColumnId(4), ColumnId(1)],
                 predicates: Vec::new(),
                 batch_rows: 100,
             };
             let scan = plan(snapshot, request).unwrap();
             let mut row_count = 0;
             for unit in scan.units() {
+                let mut last = None;
                 for batch in scan.read(unit).unwrap() {
                     let batch = batch.unwrap();
+                    if unit.is_sorted() {
+                        last = check_order(last, batch.column(1), batch.column(3));
+                    }
                     row_count += batch.num_rows() as u64;
                     let numbers = batch.column(0).as_primitive::<Int64Type>();
                     check_other_columns(numbers, batch.column(1), batch.column(2));
@@ -342,6 +362,22 @@ impl Harness {
     pub(crate) fn rows(&self) -> Rows {
         self.found().into_keys().collect()
     }
+}
+
+/// Rows of a segment are sorted by host, NULL last, and time; gives the last one.
+fn check_order(
+    last: Option<(bool, String, i64)>,
+    hosts: &ArrayRef,
+    times: &ArrayRef,
+) -> Option<(bool, String, i64)> {
+    let hosts = hosts.as_dictionary::<Int32Type>().downcast_dict::<StringArray>().unwrap();
+    let times = times.as_primitive::<TimestampMicrosecondType>();
+    let rows = hosts.into_iter().zip(times.values());
+    rows.fold(last, |last, (host, time)| {
+        let row = (host.is_none(), host.unwrap_or_default().to_owned(), *time);
+        assert!(last.is_none_or(|last| last <= row), "rows of a segment are sorted");
+        Some(row)
+    })
 }
 
 /// A row's other columns are computed from its number.

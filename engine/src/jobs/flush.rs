@@ -56,6 +56,7 @@ pub(crate) fn run(engine: &Inner, id: CollectionId) {
                 engine.executor.submit(Job::Flush(id), Duration::ZERO);
             }
             engine.executor.submit(Job::TruncateLog, Duration::ZERO);
+            engine.executor.submit(Job::Merge, Duration::ZERO);
         }
         Err(JobError::ShutDown | JobError::Dropped(_)) => {}
         Err(error) => {
@@ -210,6 +211,7 @@ fn publish(
     written: &[WrittenSegment],
 ) -> Result<(), JobError> {
     let id = runtime.id;
+    let _publishing = runtime.begin_publishing();
     let view = engine.catalog.view();
     let known = view.collection(id).ok_or(JobError::Dropped(id))?;
     let mut edit = CatalogEdit::new();
@@ -257,9 +259,13 @@ fn publish(
         other => JobError::Publish(other),
     })?;
     fail::fail_point!("flush::after_publish");
+    let published_into: Vec<_> = segments.iter().map(|segment| segment.partition).collect();
     let handles =
         segments.into_iter().map(|segment| Arc::new(engine.segment_handle(&known.collection, segment)));
+    let now = engine.env.clock.monotonic();
     let mut state = runtime.lock();
+    let partitions = published_into.into_iter().map(|partition| (partition, now));
+    state.published.extend(partitions);
     let all = state.segments.iter().cloned().chain(handles).collect();
     state.segments = Arc::new(all);
     let first = state.frozen.pop_front();

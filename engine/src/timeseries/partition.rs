@@ -42,6 +42,41 @@ pub fn partition_range(interval: CalendarInterval, unit: TimeUnit, time: i64) ->
     TimeRange { start: clamp(start), end: clamp(end) }
 }
 
+/// The instant that is so much later. Months and years are the calendar's: where the day does not exist,
+/// the last day of the month stands for it. At the ends of what 64 bits can hold, it stays there.
+pub fn later_by(interval: CalendarInterval, unit: TimeUnit, time: i64) -> i64 {
+    shifted(interval, unit, time, 1)
+}
+
+/// The instant that is so much earlier.
+pub fn earlier_by(interval: CalendarInterval, unit: TimeUnit, time: i64) -> i64 {
+    shifted(interval, unit, time, -1)
+}
+
+fn shifted(interval: CalendarInterval, unit: TimeUnit, time: i64, direction: i128) -> i64 {
+    let per_second = i128::from(unit.per_second());
+    let per_day = SECONDS_PER_DAY * per_second;
+    let count = i128::from(interval.count.get()) * direction;
+    let time = i128::from(time);
+    let by_months = |months: i128| {
+        let (day, within) = (time.div_euclid(per_day), time.rem_euclid(per_day));
+        let month = month_of_day(day);
+        let day_of_month = day - first_day_of_month(month);
+        let days = first_day_of_month(month + months + 1) - first_day_of_month(month + months);
+        (first_day_of_month(month + months) + day_of_month.min(days - 1)) * per_day + within
+    };
+    let shifted = match interval.unit {
+        IntervalUnit::Second => time + count * per_second,
+        IntervalUnit::Minute => time + count * 60 * per_second,
+        IntervalUnit::Hour => time + count * 3600 * per_second,
+        IntervalUnit::Day => time + count * per_day,
+        IntervalUnit::Week => time + count * 7 * per_day,
+        IntervalUnit::Month => by_months(count),
+        IntervalUnit::Year => by_months(count * 12),
+    };
+    i64::try_from(shifted).unwrap_or(if shifted < 0 { i64::MIN } else { i64::MAX })
+}
+
 /// The month, counted from January of year 0 in the proleptic Gregorian calendar, of a day counted
 /// from 1970-01-01. After Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms" (2013).
 fn month_of_day(day: i128) -> i128 {
@@ -74,6 +109,26 @@ mod tests {
     use super::*;
 
     const DAY: i64 = 86_400_000_000;
+
+    #[test]
+    fn months_and_years_are_those_of_the_calendar() {
+        let at = |year, month, day| day_of(year, month, day) * DAY + 5;
+        let cases = [
+            (1, IntervalUnit::Month, at(2024, 1, 31), at(2024, 2, 29)),
+            (1, IntervalUnit::Month, at(2023, 12, 15), at(2024, 1, 15)),
+            (1, IntervalUnit::Year, at(2024, 2, 29), at(2025, 2, 28)),
+            (2, IntervalUnit::Week, at(1969, 12, 25), at(1970, 1, 8)),
+            (36, IntervalUnit::Hour, at(2024, 1, 1), at(2024, 1, 2) + DAY / 2),
+        ];
+        for (count, unit, from, to) in cases {
+            let interval = CalendarInterval { count: NonZeroU32::new(count).unwrap(), unit };
+            assert_eq!(later_by(interval, TimeUnit::Microsecond, from), to, "{interval:?} after {from}");
+        }
+        let month = CalendarInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Month };
+        assert_eq!(earlier_by(month, TimeUnit::Microsecond, at(2024, 3, 31)), at(2024, 2, 29));
+        assert_eq!(later_by(month, TimeUnit::Microsecond, i64::MAX), i64::MAX);
+        assert_eq!(earlier_by(month, TimeUnit::Nanosecond, i64::MIN), i64::MIN);
+    }
 
     /// The day of a date, by counting.
     fn day_of(year: i64, month: i64, day: i64) -> i64 {

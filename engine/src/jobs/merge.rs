@@ -1,0 +1,319 @@
+//! Merge: segments of a partition become one.
+//!
+//! 1. Pick: the first collection and partition in which [`crate::timeseries::picker`] finds something.
+//! 2. Run: read the inputs in their order and write one segment without what is deleted, a durable file
+//!    that no manifest names. Memory does not depend on how large the inputs are. Between row groups the
+//!    job gives way to queries, keeps to its rate, and stops when it is told to.
+//! 3. Publish: one catalog edit adds the output and retires the inputs; readers see the new manifest;
+//!    files of the inputs go when no snapshot pins them.
+//!
+//! A failure before 3 leaves the inputs as they are, and the output is removed; the merge is tried
+//! again later. Crash before 3: the output is an orphan. Crash after 3: the inputs are. One merge runs
+//! at a time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidemark_catalog::collection::Collection;
+use tidemark_catalog::edit::{CatalogEdit, Change};
+use tidemark_catalog::error::EditError;
+use tidemark_catalog::ids::{CollectionId, PartitionId, SegmentId};
+use tidemark_catalog::partition::Partition;
+use tidemark_catalog::segment::Segment;
+
+use crate::collection::CollectionRuntime;
+use crate::engine::Inner;
+use crate::error::JobError;
+use crate::jobs::Job;
+use crate::jobs::pace::Pace;
+use crate::segment::handle::SegmentHandle;
+use crate::segment::merge::{MergedRowGroups, merged_columns, unbounded_columns};
+use crate::segment::writer::{NewSegment, Written};
+use crate::timeseries::partition::later_by;
+use crate::timeseries::picker::{MergeReason, Phase, Pick, pick, pick_all};
+
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(600);
+
+/// A partition that ended gets its last merge when nothing was flushed into it for so long.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// How many merges are remembered.
+pub(crate) const RECORDS_MAX: usize = 256;
+
+/// A merge that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeRecord {
+    /// Of which collection.
+    pub collection: CollectionId,
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// Why.
+    pub reason: MergeReason,
+    /// When it began, in µs since 1970-01-01 UTC.
+    pub started_us: i64,
+    /// How long it took.
+    pub duration: Duration,
+    /// What was merged.
+    pub inputs: Vec<SegmentId>,
+    /// Bytes of those.
+    pub input_bytes: u64,
+    /// What was made; none when all rows were deleted, and when it failed.
+    pub output: Option<SegmentId>,
+    /// Rows of it.
+    pub output_rows: u64,
+    /// Bytes of it.
+    pub output_bytes: u64,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+}
+
+/// What is to be merged.
+struct Task {
+    runtime: Arc<CollectionRuntime>,
+    collection: Arc<Collection>,
+    partition: PartitionId,
+    inputs: Vec<Arc<SegmentHandle>>,
+    reason: MergeReason,
+}
+
+/// Merges what the picker says, one merge; then looks again.
+pub(crate) fn run(engine: &Inner) {
+    let Ok(_one) = engine.merging.try_lock() else { return };
+    let Some(task) = next(engine) else { return };
+    let runtime = Arc::clone(&task.runtime);
+    let merged = carry_out(engine, &task);
+    let now = engine.env.clock.monotonic();
+    let mut state = runtime.lock();
+    match merged {
+        Ok(()) => state.merge_failures = 0,
+        Err(JobError::ShutDown | JobError::Dropped(_) | JobError::Cancelled) => {}
+        Err(error) => {
+            let delay = RETRY_FIRST.saturating_mul(1 << state.merge_failures.min(16)).min(RETRY_MAX);
+            state.merge_failures += 1;
+            state.merge_not_before = now + delay;
+            tracing::warn!(collection = %runtime.id, %error, ?delay, "cannot merge; the segments stay");
+        }
+    }
+    drop(state);
+    engine.executor.submit(Job::Merge, Duration::ZERO);
+}
+
+/// Merges until each partition of the collection is one segment without deleted rows.
+pub(crate) fn merge_all(engine: &Inner, runtime: &Arc<CollectionRuntime>) -> Result<(), JobError> {
+    let _one = engine.merging.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let view = engine.catalog.view();
+    let known = view.collection(runtime.id).ok_or(JobError::Dropped(runtime.id))?;
+    for partition in known.partitions.values() {
+        while let Some(task) = task(engine, runtime, partition, |segments| pick_all(segments))? {
+            carry_out(engine, &task)?;
+        }
+    }
+    Ok(())
+}
+
+fn next(engine: &Inner) -> Option<Task> {
+    let now = engine.env.clock.monotonic();
+    let view = engine.catalog.view();
+    for known in view.collections() {
+        let Some(runtime) = engine.runtime(known.collection.id) else { continue };
+        if runtime.lock().merge_not_before > now {
+            continue;
+        }
+        for partition in known.partitions.values() {
+            let phase = phase(engine, &runtime, &known.collection, partition);
+            let found = task(engine, &runtime, partition, |segments| pick(segments, phase));
+            if let Ok(Some(task)) = found {
+                return Some(task);
+            }
+        }
+    }
+    None
+}
+
+/// Whether a partition still gets rows.
+pub(crate) fn phase(
+    engine: &Inner,
+    runtime: &CollectionRuntime,
+    collection: &Collection,
+    partition: &Partition,
+) -> Phase {
+    let now = engine.env.clock.monotonic();
+    let published = runtime.lock().published.get(&partition.id).copied();
+    let is_quiet = published.is_none_or(|published| now.saturating_sub(published) >= QUIET);
+    let unit = collection.time_column().column_type.time_unit().expect("an invariant of the catalog");
+    let sealed_at = later_by(collection.timeseries().merge_after, unit, partition.range.end);
+    let wall = i128::from(engine.env.clock.wall_us()) * i128::from(unit.per_second()) / 1_000_000;
+    if is_quiet && i128::from(sealed_at) <= wall { Phase::Sealed } else { Phase::Active }
+}
+
+fn task(
+    engine: &Inner,
+    runtime: &Arc<CollectionRuntime>,
+    partition: &Partition,
+    pick: impl FnOnce(&[&Segment]) -> Option<Pick>,
+) -> Result<Option<Task>, JobError> {
+    let state = runtime.lock();
+    if state.dropped {
+        return Err(JobError::Dropped(runtime.id));
+    }
+    let live: Vec<&Arc<SegmentHandle>> =
+        state.segments.iter().filter(|handle| handle.segment().partition == partition.id).collect();
+    let segments: Vec<&Segment> = live.iter().map(|handle| handle.segment().as_ref()).collect();
+    let Some(pick) = pick(&segments) else { return Ok(None) };
+    let wanted: HashSet<SegmentId> = pick.inputs.into_iter().collect();
+    let inputs = live.into_iter().filter(|handle| wanted.contains(&handle.segment().id));
+    let task = Task {
+        runtime: Arc::clone(runtime),
+        collection: Arc::clone(&state.collection),
+        partition: partition.id,
+        inputs: inputs.map(Arc::clone).collect(),
+        reason: pick.reason,
+    };
+    drop(state);
+    engine.metrics.merges_started.add(1);
+    Ok(Some(task))
+}
+
+fn carry_out(engine: &Inner, task: &Task) -> Result<(), JobError> {
+    let (started, started_us) = (engine.env.clock.monotonic(), engine.env.clock.wall_us());
+    let input_bytes = task.inputs.iter().map(|input| input.segment().file_bytes).sum();
+    let merged = write(engine, task, input_bytes).and_then(|written| publish(engine, task, written));
+    let output = merged.as_ref().ok().and_then(Option::as_ref);
+    let record = MergeRecord {
+        collection: task.runtime.id,
+        partition: task.partition,
+        reason: task.reason,
+        started_us,
+        duration: engine.env.clock.monotonic().saturating_sub(started),
+        inputs: task.inputs.iter().map(|input| input.segment().id).collect(),
+        input_bytes,
+        output: output.map(|output| output.id),
+        output_rows: output.map_or(0, |output| output.row_count),
+        output_bytes: output.map_or(0, |output| output.file_bytes),
+        error: merged.as_ref().err().map(ToString::to_string),
+    };
+    if merged.is_ok() {
+        engine.metrics.merges.add(1);
+        engine.metrics.merge_rows.add(record.output_rows);
+        engine.metrics.merge_bytes_read.add(record.input_bytes);
+        engine.metrics.merge_bytes.add(record.output_bytes);
+    } else {
+        engine.metrics.merge_failures.add(1);
+    }
+    engine.remember_merge(record);
+    merged.map(|_| ())
+}
+
+/// Step 2; nothing is written when no row is left.
+fn write(engine: &Inner, task: &Task, input_bytes: u64) -> Result<Option<Written>, JobError> {
+    fail::fail_point!("merge::start", |_| Err(JobError::Injected("merge::start")));
+    if task.inputs.iter().all(|input| input.segment().live_row_count() == 0) {
+        return Ok(None);
+    }
+    let collection = &task.collection;
+    let columns = merged_columns(collection, &task.inputs)?;
+    let segments = || task.inputs.iter().map(|input| input.segment());
+    let new = NewSegment {
+        id: engine.allocate_segment()?,
+        collection,
+        unbounded: unbounded_columns(&columns, &task.inputs),
+        columns: columns.clone(),
+        lsn_min: segments().map(|segment| segment.lsn_min).min().expect("a merge has inputs"),
+        lsn_max: segments().map(|segment| segment.lsn_max).max(),
+    };
+    let rows: u64 = segments().map(|segment| segment.live_row_count()).sum();
+    let row_group_rows = engine.options.segment_row_group_rows;
+    let row_groups = (rows / row_group_rows as u64).max(1);
+    let pace = Pace::new(engine, input_bytes / row_groups);
+    let epoch = task.runtime.lock().merge_epoch;
+    let go_on = || {
+        pace.step();
+        let state = task.runtime.lock();
+        match () {
+            () if engine.executor.is_stopping() => Err(JobError::ShutDown),
+            () if state.dropped => Err(JobError::Dropped(task.runtime.id)),
+            () if state.merge_epoch != epoch => Err(JobError::Cancelled),
+            () => Ok(()),
+        }
+    };
+    let symbols = task.runtime.symbols();
+    let mut groups =
+        MergedRowGroups::new(collection, columns, &task.inputs, symbols, row_group_rows, &go_on)?;
+    let written = engine.write_segment_file(&new, &mut groups)?;
+    assert_eq!(written.row_count, rows, "every live row is merged");
+    fail::fail_point!("merge::file_written");
+    Ok(Some(written))
+}
+
+/// Step 3.
+fn publish(engine: &Inner, task: &Task, written: Option<Written>) -> Result<Option<Written>, JobError> {
+    let runtime = &task.runtime;
+    let discard = || {
+        if let Some(written) = &written {
+            engine.discard_segment_file(runtime.id, written.id);
+        }
+    };
+    let _publishing = runtime.begin_publishing();
+    let output = written.as_ref().map(|written| Arc::new(merged_segment(task, written)));
+    let mut edit = CatalogEdit::new();
+    for input in &task.inputs {
+        edit.push(Change::RetireSegment { collection: runtime.id, segment: input.segment().id });
+    }
+    if let Some(output) = &output {
+        edit.push(Change::AddSegment(Arc::clone(output)));
+    }
+    fail::fail_point!("merge::before_publish", |_| {
+        discard();
+        Err(JobError::Injected("merge::before_publish"))
+    });
+    match engine.commit_edit(&edit) {
+        Ok(_) => {}
+        // Whether the edit is durable is not known: the next opening finds out.
+        Err(error @ (EditError::Storage(_) | EditError::Poisoned)) => return Err(error.into()),
+        Err(error) => {
+            discard();
+            return Err(match error {
+                // A partition, or the collection, went meanwhile, and the inputs with it.
+                EditError::NoCollection(_) | EditError::NoSegment(_) | EditError::NoPartition(_) => {
+                    JobError::Cancelled
+                }
+                other => other.into(),
+            });
+        }
+    }
+    fail::fail_point!("merge::after_publish");
+    let output = output.map(|output| Arc::new(engine.segment_handle(&task.collection, output)));
+    let retired: HashSet<SegmentId> = task.inputs.iter().map(|input| input.segment().id).collect();
+    let mut state = runtime.lock();
+    let kept = state.segments.iter().filter(|handle| !retired.contains(&handle.segment().id));
+    state.segments = Arc::new(kept.cloned().chain(output).collect());
+    drop(state);
+    task.inputs.iter().for_each(|input| input.retire());
+    engine.executor.submit(Job::CollectGarbage, Duration::ZERO);
+    Ok(written)
+}
+
+fn merged_segment(task: &Task, written: &Written) -> Segment {
+    let segments = || task.inputs.iter().map(|input| input.segment());
+    let level = segments().map(|segment| segment.level).max().unwrap_or(0);
+    Segment {
+        id: written.id,
+        collection: task.runtime.id,
+        partition: task.partition,
+        schema_version: task.collection.schema.version(),
+        level: level.saturating_add(1),
+        row_count: written.row_count,
+        file_bytes: written.file_bytes,
+        footer_crc32c: written.footer_crc32c,
+        footer_bytes: written.footer_bytes,
+        time_min: written.time_min,
+        time_max: written.time_max,
+        lsn_min: segments().map(|segment| segment.lsn_min).min().expect("a merge has inputs"),
+        lsn_max: segments().map(|segment| segment.lsn_max).max().expect("a merge has inputs"),
+        stage: segments().map(|segment| segment.stage).max().unwrap_or(0),
+        statistics: written.statistics.clone(),
+        deleted: None,
+    }
+}

@@ -1,0 +1,73 @@
+//! Reading a segment from its start to its end, a block's worth of rows at a time, past the cache:
+//! what a merge reads is read once.
+
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use tidemark_catalog::schema::Column;
+
+use crate::collection::SymbolDictionaries;
+use crate::error::ReadError;
+use crate::segment::decode::BlockDecoder;
+use crate::segment::file::OpenSegment;
+use crate::segment::handle::SegmentHandle;
+use crate::types::read_type;
+
+/// The rows of a segment, in its order.
+pub(crate) struct SegmentStream {
+    open: Arc<OpenSegment>,
+    reader: ParquetRecordBatchReader,
+    /// For each wanted column, where the reader's batches have it, and what makes it a block.
+    columns: Vec<Option<(usize, BlockDecoder)>>,
+}
+
+impl SegmentStream {
+    /// Starts reading these columns.
+    pub(crate) fn open(
+        handle: &SegmentHandle,
+        columns: &[&Column],
+        symbols: &SymbolDictionaries,
+    ) -> Result<SegmentStream, ReadError> {
+        let open = handle.open()?;
+        let mut roots: Vec<usize> =
+            columns.iter().filter_map(|column| Some(open.column(column.id)?.root)).collect();
+        roots.sort_unstable();
+        let sources = columns.iter().map(|column| {
+            let root = open.column(column.id)?.root;
+            let at = roots.binary_search(&root).expect("it is one of them");
+            Some((at, BlockDecoder::new(symbols.get(column.id), read_type(&column.column_type))))
+        });
+        let sources = sources.collect();
+        let parquet = open.metadata.parquet_schema();
+        let reader =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(open.input.clone(), open.metadata.clone())
+                .with_projection(ProjectionMask::roots(parquet, roots))
+                .with_batch_size(handle.blocks().block_rows())
+                .build()
+                .map_err(|error| open.decode_error(error))?;
+        Ok(SegmentStream { open, reader, columns: sources })
+    }
+
+    /// The next rows: their number, and each column as blocks have it; no array for a column that
+    /// the file does not have.
+    pub(crate) fn next(&mut self) -> Result<Option<(usize, Vec<Option<ArrayRef>>)>, ReadError> {
+        let batch = match self.reader.next() {
+            None => return Ok(None),
+            Some(Ok(batch)) => batch,
+            Some(Err(error)) => return Err(self.open.input.failure().unwrap_or_else(|| error.into())),
+        };
+        let arrays = self.columns.iter_mut().map(|column| {
+            let Some((at, decoder)) = column else { return Ok(None) };
+            decoder.decode(batch.column(*at)).map(Some)
+        });
+        Ok(Some((batch.num_rows(), arrays.collect::<Result<Vec<_>, ReadError>>()?)))
+    }
+}
+
+impl std::fmt::Debug for SegmentStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SegmentStream").field("path", &self.open.input.path()).finish_non_exhaustive()
+    }
+}
