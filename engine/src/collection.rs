@@ -67,6 +67,8 @@ pub(crate) struct CollectionRuntime {
     state: Mutex<State>,
     /// Signalled when `flushing` becomes false.
     flushed: Condvar,
+    /// Signalled when `deletes` becomes 0.
+    deleted: Condvar,
 }
 
 /// What [`CollectionRuntime::lock`] guards.
@@ -86,6 +88,8 @@ pub(crate) struct State {
     pub(crate) merge_not_before: Duration,
     /// A merge that began under another number gives up.
     pub(crate) merge_epoch: u64,
+    /// How many deletes are under way; merges wait for them.
+    pub(crate) deletes: usize,
     /// Somebody is flushing; there is at most one, so that memtables are published in order.
     flushing: bool,
 }
@@ -97,6 +101,7 @@ impl CollectionRuntime {
             symbols: RwLock::new(SymbolDictionaries::default().extended_for(&collection)),
             publishing: Mutex::default(),
             flushed: Condvar::new(),
+            deleted: Condvar::new(),
             state: Mutex::new(State {
                 collection,
                 active: Memtable::default(),
@@ -107,6 +112,7 @@ impl CollectionRuntime {
                 merge_failures: 0,
                 merge_not_before: Duration::ZERO,
                 merge_epoch: 0,
+                deletes: 0,
                 flushing: false,
             }),
         }
@@ -119,6 +125,24 @@ impl CollectionRuntime {
     /// From here on nobody else changes the manifest, until the guard is dropped.
     pub(crate) fn begin_publishing(&self) -> MutexGuard<'_, ()> {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A delete begins: merges wait for its end, and one that is under way gives up.
+    pub(crate) fn begin_delete(&self) {
+        let mut state = self.lock();
+        state.deletes += 1;
+        state.merge_epoch += 1;
+    }
+
+    pub(crate) fn end_delete(&self) {
+        self.lock().deletes -= 1;
+        self.deleted.notify_all();
+    }
+
+    /// Waits until no delete is under way.
+    pub(crate) fn wait_for_deletes(&self) {
+        let waited = self.deleted.wait_while(self.lock(), |state| state.deletes > 0);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Claims the right to flush; false when somebody has it.

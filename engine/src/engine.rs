@@ -204,6 +204,10 @@ impl Engine {
         Ok(Engine { inner, threads: Mutex::new(threads), _lock: lock })
     }
 
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
     /// What the engine was opened with.
     pub fn options(&self) -> &EngineOptions {
         &self.inner.options
@@ -394,6 +398,7 @@ impl Engine {
         ids.iter().for_each(|id| edit.push(Change::DropCollection(*id)));
         inner.commit_edit(&edit)?;
         for runtime in runtimes {
+            let _publishing = runtime.begin_publishing();
             inner.lock_collections_mut().remove(&runtime.id);
             let mut state = runtime.lock();
             state.dropped = true;

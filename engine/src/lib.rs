@@ -16,6 +16,7 @@ pub mod batch;
 pub mod bulk;
 mod catalog_file;
 pub mod collection;
+pub mod delete;
 mod durable;
 pub mod engine;
 pub mod env;

@@ -40,7 +40,25 @@ pub struct ScanRequest {
     pub predicates: Vec<Predicate>,
     /// The most rows of a batch.
     pub batch_rows: usize,
+    /// Whether batches tell where their rows are.
+    pub row_ids: RowIds,
 }
+
+/// Whether batches tell where their rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowIds {
+    /// They do not.
+    NotGiven,
+    /// After the columns that were asked for come two of `Int64`: [`SEGMENT_COLUMN`] and
+    /// [`ROW_COLUMN`]. Rows in memtables have no such place, and are not read.
+    Given,
+}
+
+/// The name of the column with the segment of a row.
+pub const SEGMENT_COLUMN: &str = "_segment";
+
+/// The name of the column with the position of a row in its segment.
+pub const ROW_COLUMN: &str = "_row";
 
 /// What a plan will read, and what it skips.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +110,7 @@ impl Shared {
             Some((id, read_type(&column.column_type)))
         });
         Shared {
-            schema: read_schema(collection, &request.columns),
+            schema: answer_schema(collection, &request),
             symbols: snapshot.symbols().clone(),
             read_types: read_types.collect(),
             text_tables: request.predicates.iter().map(|_| TextTable::default()).collect(),
@@ -159,6 +177,18 @@ pub fn read_schema(collection: &Collection, columns: &[ColumnId]) -> SchemaRef {
     Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()))
 }
 
+fn answer_schema(collection: &Collection, request: &ScanRequest) -> SchemaRef {
+    let schema = read_schema(collection, &request.columns);
+    match request.row_ids {
+        RowIds::NotGiven => schema,
+        RowIds::Given => {
+            let places = [SEGMENT_COLUMN, ROW_COLUMN].map(|name| Field::new(name, DataType::Int64, false));
+            let fields = schema.fields().iter().map(|field| field.as_ref().clone()).chain(places);
+            Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()))
+        }
+    }
+}
+
 /// Plans a scan: skips what statistics rule out and divides the rest.
 ///
 /// # Errors
@@ -170,7 +200,8 @@ pub fn plan(snapshot: &CollectionSnapshot, request: ScanRequest) -> Result<Scan,
     let bounds = predicate::time_bounds(&request.predicates, collection.timeseries().time_key);
     for (chunk, row_count) in snapshot.chunks() {
         let (time_min, time_max) = chunk.time_bounds();
-        if row_count > 0 && bounds.overlap(time_min, time_max) {
+        let is_read = request.row_ids == RowIds::NotGiven;
+        if is_read && row_count > 0 && bounds.overlap(time_min, time_max) {
             statistics.memtable_rows += row_count;
             units.push(ScanUnit(Unit::Chunk { chunk: Arc::clone(chunk), row_count }));
         }

@@ -27,6 +27,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Int32Array};
 use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn};
 use tidemark_catalog::role::ScramVerifier;
+use tidemark_catalog::segment::Segment;
 use tidemark_catalog::view::View;
 use tidemark_catalog::{Bootstrap, Catalog, SYSTEM_IDENTIFIER};
 
@@ -44,9 +45,9 @@ use crate::memtable::Memtable;
 use crate::memtable::budget::Budget;
 use crate::metrics::Metrics;
 use crate::options::EngineOptions;
+use crate::segment;
 use crate::segment::block::BlockCache;
 use crate::segment::handle::{SegmentFiles, SegmentHandle};
-use crate::segment::{self, parse_file_name};
 use crate::types::write_type;
 use crate::wal::codec::{LoggedBatch, LoggedColumn, decode_batches};
 use crate::wal::format::RecordKind;
@@ -243,11 +244,11 @@ fn remove_orphans(files: &dyn Files, directory: &Path, view: &View) -> Result<()
         let path = root.join(&name);
         let live: HashSet<String> = view
             .collection(collection)
-            .map(|view| view.segments.keys().map(|id| segment::file_name(*id)).collect())
+            .map(|view| view.segments.values().flat_map(|segment| files_of(segment)).collect())
             .unwrap_or_default();
         let mut removed = 0;
         for file in files.list(&path).map_err(io(&path))? {
-            let ours = parse_file_name(&file).is_some() || file.ends_with(TEMPORARY_SUFFIX);
+            let ours = segment::is_own_file_name(&file) || file.ends_with(TEMPORARY_SUFFIX);
             if ours && !live.contains(&file) {
                 files.remove(&path.join(&file)).map_err(io(&path))?;
                 removed += 1;
@@ -259,6 +260,12 @@ fn remove_orphans(files: &dyn Files, directory: &Path, view: &View) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The files that a live segment has.
+fn files_of(segment: &Segment) -> impl Iterator<Item = String> {
+    let deleted = segment.deleted.map(|deleted| segment::deleted_file_name(deleted.file));
+    std::iter::once(segment::file_name(segment.id)).chain(deleted)
 }
 
 fn open_collections(

@@ -24,6 +24,7 @@ use tidemark_catalog::ids::{CollectionId, SegmentId};
 
 pub(crate) mod block;
 mod decode;
+pub(crate) mod deleted;
 pub(crate) mod file;
 pub(crate) mod gather;
 pub(crate) mod handle;
@@ -58,8 +59,14 @@ pub(crate) fn file_name(segment: SegmentId) -> String {
     format!("{:016}.parquet", segment.0)
 }
 
-/// The segment that a file name stands for.
-pub(crate) fn parse_file_name(name: &str) -> Option<SegmentId> {
-    let id = SegmentId(name.strip_suffix(".parquet")?.parse().ok()?);
-    (file_name(id) == name).then_some(id)
+/// The name of a file of deleted rows.
+pub(crate) fn deleted_file_name(file: SegmentId) -> String {
+    format!("{:016}.deleted", file.0)
+}
+
+/// Whether a file name is one that the engine gives in a directory of segments.
+pub(crate) fn is_own_file_name(name: &str) -> bool {
+    let is_number = |stem: &str| stem.len() >= 16 && stem.bytes().all(|byte| byte.is_ascii_digit());
+    let stem = name.strip_suffix(".parquet").or_else(|| name.strip_suffix(".deleted"));
+    stem.is_some_and(is_number)
 }

@@ -58,13 +58,16 @@ impl CollectionSnapshot {
     /// How many rows it has.
     pub fn row_count(&self) -> u64 {
         let in_memory: usize = self.chunks.iter().map(|(_, row_count)| row_count).sum();
-        let in_segments: u64 = self.segments.iter().map(|handle| handle.segment().row_count).sum();
+        let in_segments: u64 = self.segments.iter().map(|handle| handle.segment().live_row_count()).sum();
         in_memory as u64 + in_segments
     }
 
-    /// The first and the last instant; `None` without rows, and when a chunk is seen in part only.
+    /// The first and the last instant; `None` without rows, and when a chunk or a segment is seen in part
+    /// only.
     pub fn time_bounds(&self) -> Option<(i64, i64)> {
-        if self.chunks.iter().any(|(chunk, row_count)| *row_count < chunk.row_count()) {
+        let is_partial = |(chunk, row_count): &(Arc<Chunk>, usize)| *row_count < chunk.row_count();
+        let has_deleted = |handle: &Arc<SegmentHandle>| handle.deleted().is_some();
+        if self.chunks.iter().any(is_partial) || self.segments.iter().any(has_deleted) {
             return None;
         }
         let chunks = self.chunks.iter().map(|(chunk, _)| chunk.time_bounds());
@@ -85,6 +88,16 @@ impl CollectionSnapshot {
             collection: Arc::clone(&self.collection),
             chunks: self.chunks.iter().cloned().chain(own).collect(),
             segments: self.segments.clone(),
+            symbols: self.symbols.clone(),
+        }
+    }
+
+    /// The same with these of its segments only, and nothing in memory.
+    pub(crate) fn of_segments(&self, segments: Vec<Arc<SegmentHandle>>) -> CollectionSnapshot {
+        CollectionSnapshot {
+            collection: Arc::clone(&self.collection),
+            chunks: Vec::new(),
+            segments,
             symbols: self.symbols.clone(),
         }
     }

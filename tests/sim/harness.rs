@@ -12,14 +12,18 @@ use arrow::array::{
 };
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use tidemark_catalog::collection::{CalendarInterval, Collection, IntervalUnit, TimeseriesOptions};
+use tidemark_catalog::error::EditError;
 use tidemark_catalog::ids::{BOOTSTRAP_ROLE, CollectionId, ColumnId, NAMESPACE_PUBLIC};
 use tidemark_catalog::schema::{NewColumn, Nullability};
 use tidemark_catalog::types::{ColumnType, TimeUnit};
 use tidemark_engine::batch::WriteBatch;
+use tidemark_engine::delete::{Delete, RowPlaces};
 use tidemark_engine::engine::{CommitTicket, Durability, Engine, NewTimeseries, Write};
 use tidemark_engine::env::sim::{Fault, World};
+use tidemark_engine::error::JobError;
 use tidemark_engine::options::EngineOptions;
-use tidemark_engine::read::{ScanRequest, plan};
+use tidemark_engine::read::predicate::{Comparison, Predicate};
+use tidemark_engine::read::{RowIds, ScanRequest, plan};
 use tidemark_engine::recovery::NewDirectory;
 
 use crate::model::{Model, Rows};
@@ -174,7 +178,7 @@ impl Harness {
             if self.world.is_without_power() {
                 return;
             }
-            match self.world.choose(22) {
+            match self.world.choose(24) {
                 0..=6 => self.write_rows(&["a"], 1),
                 7..=9 => self.write_rows(&["a", "b"], 7),
                 10..=11 => self.write_rows(&["b"], 60),
@@ -185,6 +189,7 @@ impl Harness {
                 16 => self.world.advance(Duration::from_secs(7)),
                 17 => self.flush(),
                 18 => self.merge(),
+                20..=21 => self.delete(),
                 // Long enough for partitions to get no more rows.
                 19 => self.world.advance(Duration::from_secs(40)),
                 _ => self.step_until_idle(),
@@ -214,6 +219,71 @@ impl Harness {
                 assert!(segments.count() <= 1, "a merged partition is one segment");
             }
         }
+    }
+
+    /// Deletes rows by their numbers, by time, or by the places that a scan gives.
+    fn delete(&mut self) {
+        let name = NAMES[usize::try_from(self.world.choose(2)).unwrap()];
+        let Ok(delete) = self.engine().begin_delete(self.id(name)) else { return };
+        let number =
+            |below: i64| i64::try_from(self.world.choose(u64::try_from(below + 1).unwrap())).unwrap();
+        let compare = |column, comparison, value: ArrayRef| Predicate::Compare { column, comparison, value };
+        let int = |value: i64| Arc::new(Int64Array::from(vec![value])) as ArrayRef;
+        let (places, rows) = match self.world.choose(3) {
+            0 => {
+                let from = number(self.next_row);
+                let to = from + 20;
+                let predicates = [
+                    compare(ColumnId(2), Comparison::GreaterOrEqual, int(from)),
+                    compare(ColumnId(2), Comparison::Less, int(to)),
+                ];
+                let rows = self.rows_where(name, |number, _| (from..to).contains(&number));
+                (delete.by_predicates(&predicates), rows)
+            }
+            1 => {
+                let before = number(self.next_row / 50) * HOUR_US;
+                let value = TimestampMicrosecondArray::from(vec![before]).with_timezone("UTC");
+                let predicates = [compare(ColumnId(1), Comparison::Less, Arc::new(value))];
+                let rows = self.rows_where(name, |_, time| time < before);
+                (delete.by_predicates(&predicates), rows)
+            }
+            _ => {
+                let rest = number(10);
+                let rows = self.rows_where(name, |number, _| number % 11 == rest);
+                (places_where(&delete, |number| number % 11 == rest), rows)
+            }
+        };
+        let Ok(places) = places else { return };
+        match delete.commit(places) {
+            Ok(count) => {
+                assert_eq!(count, rows.len() as u64, "so many rows are deleted");
+                self.model.delete(&rows);
+            }
+            Err(JobError::Publish(EditError::Storage(_))) => {
+                self.model.leave_delete_unknown(rows);
+            }
+            // Nothing is deleted.
+            Err(_) => {}
+        }
+    }
+
+    /// The rows of a collection for whose number and time the function holds.
+    fn rows_where(&self, name: &str, holds: impl Fn(i64, i64) -> bool) -> Rows {
+        let id = self.id(name);
+        let snapshot = self.engine().snapshot(&[id]).unwrap();
+        let scan = plan(snapshot.collection(id).unwrap(), request(vec![ColumnId(2), ColumnId(1)])).unwrap();
+        let mut rows = Rows::new();
+        for unit in scan.units() {
+            for batch in scan.read(unit).unwrap() {
+                // What cannot be read is not deleted either.
+                let Ok(batch) = batch else { return Rows::new() };
+                let numbers = batch.column(0).as_primitive::<Int64Type>().values();
+                let times = batch.column(1).as_primitive::<TimestampMicrosecondType>().values();
+                let matching = numbers.iter().zip(times).filter(|(number, time)| holds(**number, **time));
+                rows.extend(matching.map(|(number, _)| (name.to_owned(), *number)));
+            }
+        }
+        rows
     }
 
     fn id(&self, name: &str) -> CollectionId {
@@ -323,12 +393,8 @@ impl Harness {
             let id = self.id(name);
             let snapshot = self.engine().snapshot(&[id]).unwrap();
             let snapshot = snapshot.collection(id).unwrap();
-            let request = ScanRequest {
-                columns: vec![ColumnId(2), ColumnId(3), ColumnId(4), ColumnId(1)],
-                predicates: Vec::new(),
-                batch_rows: 100,
-            };
-            let scan = plan(snapshot, request).unwrap();
+            let columns = vec![ColumnId(2), ColumnId(3), ColumnId(4), ColumnId(1)];
+            let scan = plan(snapshot, request(columns)).unwrap();
             let mut row_count = 0;
             for unit in scan.units() {
                 let mut last = None;
@@ -362,6 +428,27 @@ impl Harness {
     pub(crate) fn rows(&self) -> Rows {
         self.found().into_keys().collect()
     }
+}
+
+fn request(columns: Vec<ColumnId>) -> ScanRequest {
+    ScanRequest { columns, predicates: Vec::new(), batch_rows: 100, row_ids: RowIds::NotGiven }
+}
+
+/// The places of the rows for whose number the function holds.
+fn places_where(delete: &Delete, holds: impl Fn(i64) -> bool) -> Result<RowPlaces, JobError> {
+    let request = ScanRequest { row_ids: RowIds::Given, ..request(vec![ColumnId(2)]) };
+    let scan = plan(delete.snapshot(), request)?;
+    let mut places = RowPlaces::default();
+    for unit in scan.units() {
+        for batch in scan.read(unit)? {
+            let batch = batch?;
+            let column = |at: usize| batch.column(at).as_primitive::<Int64Type>().values();
+            for ((number, segment), row) in column(0).iter().zip(column(1)).zip(column(2)) {
+                assert!(!holds(*number) || places.add(*segment, *row));
+            }
+        }
+    }
+    Ok(places)
 }
 
 /// Rows of a segment are sorted by host, NULL last, and time; gives the last one.

@@ -31,7 +31,7 @@ fn every_sync_and_write_of_a_run_may_be_the_last() {
         let mut harness = Harness::new(world.clone());
         harness.open();
         world.fault_at(operation, Fault::PowerCut);
-        harness.run(60);
+        harness.run(30);
         let finished = !world.is_without_power();
         harness.crash();
         harness.open();

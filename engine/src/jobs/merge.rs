@@ -76,6 +76,8 @@ struct Task {
     partition: PartitionId,
     inputs: Vec<Arc<SegmentHandle>>,
     reason: MergeReason,
+    /// Under which the inputs were looked at.
+    epoch: u64,
 }
 
 /// Merges what the picker says, one merge; then looks again.
@@ -107,7 +109,11 @@ pub(crate) fn merge_all(engine: &Inner, runtime: &Arc<CollectionRuntime>) -> Res
     let known = view.collection(runtime.id).ok_or(JobError::Dropped(runtime.id))?;
     for partition in known.partitions.values() {
         while let Some(task) = task(engine, runtime, partition, |segments| pick_all(segments))? {
-            carry_out(engine, &task)?;
+            match carry_out(engine, &task) {
+                // A delete, or a partition that was dropped: what is there now is another matter.
+                Err(JobError::Cancelled) => runtime.wait_for_deletes(),
+                done => done?,
+            }
         }
     }
     Ok(())
@@ -118,7 +124,11 @@ fn next(engine: &Inner) -> Option<Task> {
     let view = engine.catalog.view();
     for known in view.collections() {
         let Some(runtime) = engine.runtime(known.collection.id) else { continue };
-        if runtime.lock().merge_not_before > now {
+        let is_ready = {
+            let state = runtime.lock();
+            state.merge_not_before <= now && state.deletes == 0
+        };
+        if !is_ready {
             continue;
         }
         for partition in known.partitions.values() {
@@ -170,6 +180,7 @@ fn task(
         partition: partition.id,
         inputs: inputs.map(Arc::clone).collect(),
         reason: pick.reason,
+        epoch: state.merge_epoch,
     };
     drop(state);
     engine.metrics.merges_started.add(1);
@@ -227,7 +238,7 @@ fn write(engine: &Inner, task: &Task, input_bytes: u64) -> Result<Option<Written
     let row_group_rows = engine.options.segment_row_group_rows;
     let row_groups = (rows / row_group_rows as u64).max(1);
     let pace = Pace::new(engine, input_bytes / row_groups);
-    let epoch = task.runtime.lock().merge_epoch;
+    let epoch = task.epoch;
     let go_on = || {
         pace.step();
         let state = task.runtime.lock();
@@ -256,6 +267,14 @@ fn publish(engine: &Inner, task: &Task, written: Option<Written>) -> Result<Opti
         }
     };
     let _publishing = runtime.begin_publishing();
+    let overtaken = {
+        let state = runtime.lock();
+        state.merge_epoch != task.epoch || state.deletes > 0
+    };
+    if overtaken {
+        discard();
+        return Err(JobError::Cancelled);
+    }
     let output = written.as_ref().map(|written| Arc::new(merged_segment(task, written)));
     let mut edit = CatalogEdit::new();
     for input in &task.inputs {

@@ -4,18 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, DictionaryArray, Int32Array, RecordBatch,
-    RecordBatchOptions, StringArray, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, DictionaryArray, Int32Array, Int64Array,
+    RecordBatch, RecordBatchOptions, StringArray, new_null_array,
 };
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{FilterBuilder, cast, take};
+use arrow::compute::{FilterBuilder, FilterPredicate, cast, take};
 use arrow::datatypes::{DataType, Int32Type};
 use arrow::error::ArrowError;
-use tidemark_catalog::ids::ColumnId;
+use tidemark_catalog::ids::SegmentId;
 
 use crate::error::ReadError;
 use crate::memtable::symbols::SymbolDictionary;
-use crate::read::Shared;
+use crate::read::unit::UnitBlock;
+use crate::read::{RowIds, Shared};
+use crate::segment::deleted::Positions;
 use crate::types::symbol_type;
 
 /// The wanted ones of so many rows.
@@ -51,6 +53,17 @@ impl Rows {
         Rows::all(len).and(&BooleanArray::new(bits.finish(), None))
     }
 
+    /// What cuts arrays of all rows to these.
+    pub(crate) fn cutter(&self) -> Cutter {
+        match self {
+            Rows::Range { start, len } => Cutter::Slice { start: *start, len: *len },
+            Rows::Mask { bits, .. } => {
+                let mask = BooleanArray::new(bits.clone(), None);
+                Cutter::Filter(FilterBuilder::new(&mask).optimize().build())
+            }
+        }
+    }
+
     /// Calls the function with each of them, by rising number.
     pub(crate) fn for_each(&self, mut act: impl FnMut(usize)) {
         match self {
@@ -59,6 +72,19 @@ impl Rows {
                 bits.set_slices().for_each(|(start, end)| (start..end).for_each(&mut act))
             }
         }
+    }
+
+    /// The rows of so many from a position on that are not among the deleted ones.
+    pub(crate) fn without(deleted: &Positions, start: u32, len: usize) -> Rows {
+        let end = start + u32::try_from(len).expect("a block is small");
+        let mut gone = deleted.range(start..end).peekable();
+        if gone.peek().is_none() {
+            return Rows::all(len);
+        }
+        let mut bits = BooleanBufferBuilder::new(len);
+        bits.append_n(len, true);
+        gone.for_each(|position| bits.set_bit((position - start) as usize, false));
+        Rows::all(len).and(&BooleanArray::new(bits.finish(), None))
     }
 
     /// Those of them for which a condition holds; NULL is not held.
@@ -84,39 +110,51 @@ impl Rows {
     }
 }
 
-/// The batch of the wanted rows. `array` gives a column of all rows; `None` for one that is NULL in
-/// every row.
-pub(crate) fn build_batch(
-    shared: &Shared,
-    rows: &Rows,
-    array: impl Fn(ColumnId) -> Option<ArrayRef>,
-) -> Result<RecordBatch, ReadError> {
-    let filter = match rows {
-        Rows::Mask { bits, .. } => {
-            let mask = BooleanArray::new(bits.clone(), None);
-            Some(FilterBuilder::new(&mask).optimize().build())
+/// Cuts arrays to some of their rows.
+pub(crate) enum Cutter {
+    Slice { start: usize, len: usize },
+    Filter(FilterPredicate),
+}
+
+impl Cutter {
+    pub(crate) fn cut(&self, array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+        match self {
+            Cutter::Slice { start, len } => Ok(array.slice(*start, *len)),
+            Cutter::Filter(filter) => filter.filter(array),
         }
-        Rows::Range { .. } => None,
-    };
-    let cut = |array: &ArrayRef| match (rows, &filter) {
-        (Rows::Range { start, len }, _) => Ok(array.slice(*start, *len)),
-        (Rows::Mask { .. }, Some(filter)) => filter.filter(array),
-        (Rows::Mask { .. }, None) => unreachable!("a mask has a filter"),
-    };
+    }
+}
+
+/// The batch of the wanted rows of a block.
+pub(crate) fn build_batch(shared: &Shared, block: &UnitBlock) -> Result<RecordBatch, ReadError> {
+    let rows = &block.rows;
+    let cut = rows.cutter();
     let fields = shared.schema.fields().iter().zip(&shared.request.columns);
-    let columns = fields.map(|(field, id)| match array(*id) {
+    let columns = fields.map(|(field, id)| match block.arrays.get(id) {
         None => Ok(new_null_array(field.data_type(), rows.len())),
         Some(array) => {
-            let array = cut(&array)?;
+            let array = cut.cut(array)?;
             match shared.symbols.get(*id) {
                 Some(dictionary) => symbol_texts(&array, dictionary),
                 None => Ok(array),
             }
         }
     });
-    let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+    let mut columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+    if shared.request.row_ids == RowIds::Given {
+        let (segment, start) = block.origin.expect("rows in memory have no place in a segment");
+        columns.extend(row_ids(segment, start, rows));
+    }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(&shared.schema), columns, &options)?)
+}
+
+/// The columns that tell where each row is.
+fn row_ids(segment: SegmentId, start: u32, rows: &Rows) -> [ArrayRef; 2] {
+    let id = i64::try_from(segment.0).expect("ids come from a counter");
+    let mut positions = Vec::with_capacity(rows.len());
+    rows.for_each(|row| positions.push(i64::from(start) + i64::try_from(row).expect("a block is small")));
+    [Arc::new(Int64Array::from(vec![id; rows.len()])), Arc::new(Int64Array::from(positions))]
 }
 
 /// A symbol column as readers get it.

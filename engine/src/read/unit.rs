@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use tidemark_catalog::ids::ColumnId;
+use tidemark_catalog::ids::{ColumnId, SegmentId};
 
 use crate::error::ReadError;
 use crate::memtable::Chunk;
@@ -17,6 +17,8 @@ use crate::segment::reader::SegmentBlocks;
 pub(crate) struct UnitBlock {
     /// Its number in the part.
     pub(crate) number: u32,
+    /// The segment it is of, and the position of its first row there.
+    pub(crate) origin: Option<(SegmentId, u32)>,
     /// Which of the rows of `arrays` are wanted; at least one.
     pub(crate) rows: Rows,
     /// Symbols are numbers here; a column that is missing is NULL in every row.
@@ -26,7 +28,7 @@ pub(crate) struct UnitBlock {
 impl UnitBlock {
     /// The wanted rows as readers get them.
     pub(crate) fn to_batch(&self, shared: &Shared) -> Result<RecordBatch, ReadError> {
-        build_batch(shared, &self.rows, |id| self.arrays.get(&id).cloned())
+        build_batch(shared, self)
     }
 }
 
@@ -137,7 +139,7 @@ impl ChunkBlocks {
                 Ok(rows) => {
                     let columns = shared.request.columns.iter();
                     let arrays = columns.filter_map(|id| Some((*id, self.column(*id, number, shared)?)));
-                    return Some(Ok(UnitBlock { number, rows, arrays: arrays.collect() }));
+                    return Some(Ok(UnitBlock { number, origin: None, rows, arrays: arrays.collect() }));
                 }
                 Err(error) => return Some(Err(error)),
             }

@@ -113,6 +113,11 @@ impl OpenSegment {
         usize::try_from(rows).expect("a row group fits in memory")
     }
 
+    /// The position of a row group's first row in the segment.
+    pub(crate) fn row_group_start(&self, row_group: usize) -> usize {
+        (0..row_group).map(|before| self.row_group_rows(before)).sum()
+    }
+
     /// A failure of the decoder as an error of reading.
     pub(crate) fn decode_error(&self, source: ParquetError) -> ReadError {
         let path = || self.input.path().to_owned();

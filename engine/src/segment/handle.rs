@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tidemark_catalog::ids::SegmentId;
-use tidemark_catalog::segment::Segment;
+use tidemark_catalog::segment::{DeletedRows, Segment};
 
 use crate::env::Env;
 use crate::error::ReadError;
 use crate::metrics::Metrics;
 use crate::segment::block::BlockCache;
+use crate::segment::deleted::{self, Positions};
+use crate::segment::deleted_file_name;
 use crate::segment::file::{self, OpenSegment};
 
 /// Memory for the footers of segments.
@@ -45,6 +47,11 @@ impl SegmentFiles {
         Arc::new(SegmentFiles { env, metrics, footers, blocks, garbage: Mutex::default() })
     }
 
+    /// A file that nothing needs any more.
+    pub(crate) fn add_garbage(&self, path: PathBuf) {
+        self.garbage.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+    }
+
     /// Takes the files that are to be removed.
     pub(crate) fn take_garbage(&self) -> Vec<PathBuf> {
         std::mem::take(&mut *self.garbage.lock().unwrap_or_else(PoisonError::into_inner))
@@ -60,52 +67,88 @@ impl SegmentFiles {
     }
 }
 
-/// A segment that somebody can read. When it was retired and the last reader lets go, its file is
-/// handed to the collector.
+/// The file of a segment. When it was retired and the last reader lets go, it is handed to the collector.
 #[derive(Debug)]
-pub(crate) struct SegmentHandle {
-    segment: Arc<Segment>,
+struct SegmentFile {
+    id: SegmentId,
     path: PathBuf,
     collection: String,
     files: Arc<SegmentFiles>,
     retired: AtomicBool,
+}
+
+/// A segment that somebody can read, without the rows that were deleted up to some moment.
+#[derive(Debug)]
+pub(crate) struct SegmentHandle {
+    segment: Arc<Segment>,
+    file: Arc<SegmentFile>,
+    deleted: Option<Arc<Positions>>,
     /// What was found wrong when the engine was opened.
     unusable: Option<ReadError>,
 }
 
 impl SegmentHandle {
+    /// A segment without deleted rows.
     pub(crate) fn new(
         files: &Arc<SegmentFiles>,
         segment: Arc<Segment>,
         path: PathBuf,
         collection: String,
     ) -> SegmentHandle {
-        let files = Arc::clone(files);
-        SegmentHandle { segment, path, collection, files, retired: AtomicBool::new(false), unusable: None }
+        let (id, files, retired) = (segment.id, Arc::clone(files), AtomicBool::new(false));
+        let file = Arc::new(SegmentFile { id, path, collection, files, retired });
+        SegmentHandle { segment, file, deleted: None, unusable: None }
     }
 
-    /// Looks at the file: a segment that is missing or damaged stays in the manifest, and tells every
-    /// reader so.
+    /// Looks at the files of a segment that a manifest names: one that is missing or damaged stays in
+    /// the manifest, and tells every reader so.
     pub(crate) fn checked(mut self) -> SegmentHandle {
-        let files = self.files.env.files.as_ref();
-        if let Err(error) = file::check_footer(files, &self.path, &self.collection, &self.segment) {
-            tracing::error!(collection = %self.collection, %error, "a segment cannot be used");
-            self.unusable = Some(error);
+        match self.look() {
+            Ok(deleted) => self.deleted = deleted,
+            Err(error) => {
+                tracing::error!(collection = %self.file.collection, %error, "a segment cannot be used");
+                self.unusable = Some(error);
+            }
         }
         self
+    }
+
+    fn look(&self) -> Result<Option<Arc<Positions>>, ReadError> {
+        let files = self.file.files.env.files.as_ref();
+        let collection = &self.file.collection;
+        file::check_footer(files, &self.file.path, collection, &self.segment)?;
+        let Some(rows) = &self.segment.deleted else { return Ok(None) };
+        let path = self.file.path.with_file_name(deleted_file_name(rows.file));
+        Ok(Some(Arc::new(deleted::read(files, &path, collection, &self.segment, rows)?)))
+    }
+
+    /// The same segment with more rows deleted.
+    pub(crate) fn with_deleted(&self, rows: DeletedRows, positions: Positions) -> SegmentHandle {
+        let segment = Segment { deleted: Some(rows), ..(*self.segment).clone() };
+        SegmentHandle {
+            segment: Arc::new(segment),
+            file: Arc::clone(&self.file),
+            deleted: Some(Arc::new(positions)),
+            unusable: self.unusable.clone(),
+        }
     }
 
     pub(crate) fn segment(&self) -> &Arc<Segment> {
         &self.segment
     }
 
+    /// The rows that are not there any more.
+    pub(crate) fn deleted(&self) -> Option<&Arc<Positions>> {
+        self.deleted.as_ref()
+    }
+
     /// Decoded columns, its own among them.
     pub(crate) fn blocks(&self) -> &BlockCache {
-        self.files.blocks()
+        self.file.files.blocks()
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
-        &self.files.metrics
+        &self.file.files.metrics
     }
 
     /// Its footer, read where it is not in memory.
@@ -113,25 +156,24 @@ impl SegmentHandle {
         if let Some(error) = &self.unusable {
             return Err(error.clone());
         }
-        self.files.footers.get_or_insert_with(&self.segment.id, || {
-            let files = self.files.env.files.as_ref();
-            let metrics = &self.files.metrics;
-            file::open(files, &self.path, &self.collection, &self.segment, metrics).map(Arc::new)
+        let SegmentFile { path, collection, files, .. } = self.file.as_ref();
+        files.footers.get_or_insert_with(&self.segment.id, || {
+            file::open(files.env.files.as_ref(), path, collection, &self.segment, &files.metrics)
+                .map(Arc::new)
         })
     }
 
     /// No manifest names it any more.
     pub(crate) fn retire(&self) {
-        self.retired.store(true, Ordering::Release);
+        self.file.retired.store(true, Ordering::Release);
     }
 }
 
-impl Drop for SegmentHandle {
+impl Drop for SegmentFile {
     fn drop(&mut self) {
         if *self.retired.get_mut() {
-            self.files.footers.remove(&self.segment.id);
-            let mut garbage = self.files.garbage.lock().unwrap_or_else(PoisonError::into_inner);
-            garbage.push(std::mem::take(&mut self.path));
+            self.files.footers.remove(&self.id);
+            self.files.add_garbage(std::mem::take(&mut self.path));
         }
     }
 }

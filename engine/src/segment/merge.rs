@@ -126,8 +126,9 @@ impl<'a> MergedRowGroups<'a> {
     /// Puts an input back with its next batch, if it has one.
     fn advance(&mut self, mut stream: SegmentStream, arrival: Arrival) -> Result<(), JobError> {
         while let Some((row_count, arrays)) = stream.next()? {
-            let batch = self.batch(row_count, arrays)?;
-            if batch.row_count > 0 {
+            // All rows of a batch may be deleted.
+            if row_count > 0 {
+                let batch = self.batch(row_count, arrays)?;
                 self.cursors.push(Reverse(Cursor { stream, batch: Arc::new(batch), run: 0, at: 0, arrival }));
                 return Ok(());
             }
@@ -141,7 +142,7 @@ impl<'a> MergedRowGroups<'a> {
         });
         let arrays: Vec<ArrayRef> = arrays.collect();
         let series: Vec<ArrayRef> = self.series_at.iter().map(|at| Arc::clone(&arrays[*at])).collect();
-        let ends: Vec<usize> = match series.is_empty() || row_count == 0 {
+        let ends: Vec<usize> = match series.is_empty() {
             true => vec![row_count],
             false => partition(&series)?.ranges().into_iter().map(|range| range.end).collect(),
         };

@@ -16,6 +16,7 @@ use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use tidemark_catalog::collection::Collection;
+use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::schema::Column;
 use tidemark_catalog::segment::{ColumnStatistics, Segment, StatisticsValue};
 use tidemark_catalog::types::ColumnType;
@@ -140,6 +141,27 @@ pub(crate) fn may_match_segment(segment: &Segment, predicates: &[Predicate]) -> 
             Predicate::OneOf { values, .. } => (0..values.len())
                 .any(|at| may_compare(of_column, Comparison::Equal, statistics_value(values, at))),
         }
+    })
+}
+
+/// Whether the segment's time range says that all of its rows fulfil all predicates.
+pub(crate) fn all_rows_match(segment: &Segment, time_key: ColumnId, predicates: &[Predicate]) -> bool {
+    let (first, last) = (segment.time_min, segment.time_max);
+    predicates.iter().all(|predicate| match predicate {
+        Predicate::Compare { column, comparison, value } if *column == time_key => {
+            let Some(StatisticsValue::Int(value)) = statistics_value(value, 0) else { return false };
+            match comparison {
+                Comparison::Equal => first == value && last == value,
+                Comparison::NotEqual => last < value || value < first,
+                Comparison::Less => last < value,
+                Comparison::LessOrEqual => last <= value,
+                Comparison::Greater => first > value,
+                Comparison::GreaterOrEqual => first >= value,
+            }
+        }
+        // A time key is never NULL.
+        Predicate::IsNull { column, wanted } => *column == time_key && !wanted,
+        _ => false,
     })
 }
 

@@ -56,6 +56,8 @@ struct RowGroup {
     handle: Arc<SegmentHandle>,
     open: Arc<OpenSegment>,
     index: usize,
+    /// The position of its first row in the segment.
+    start: usize,
     row_count: usize,
 }
 
@@ -99,7 +101,8 @@ impl SegmentBlocks {
                 Err(error) => return Some(Err(error)),
             };
         }
-        Some(Ok(UnitBlock { number, rows, arrays }))
+        let origin = Some((self.group.handle.segment().id, self.group.block_start(number)));
+        Some(Ok(UnitBlock { number, origin, rows, arrays }))
     }
 }
 
@@ -107,13 +110,14 @@ impl RowGroup {
     fn new(handle: Arc<SegmentHandle>, index: usize) -> Result<RowGroup, ReadError> {
         let open = handle.open()?;
         let row_count = open.row_group_rows(index);
-        Ok(RowGroup { handle, open, index, row_count })
+        let start = open.row_group_start(index);
+        Ok(RowGroup { handle, open, index, start, row_count })
     }
 
     /// Finds the rows of these blocks that fulfil the predicates.
     fn find_rows(&self, shared: &Shared, blocks: &[u32]) -> Result<Filtered, ReadError> {
-        let mut left: Vec<(u32, Rows)> =
-            blocks.iter().map(|block| (*block, Rows::all(self.block_len(*block)))).collect();
+        let left = blocks.iter().map(|block| (*block, self.live_rows(*block)));
+        let mut left: Vec<(u32, Rows)> = left.filter(|(_, rows)| !rows.is_empty()).collect();
         let mut held: HashMap<ColumnId, Held> = HashMap::new();
         for (number, predicate) in shared.request.predicates.iter().enumerate() {
             let id = predicate.column();
@@ -152,6 +156,19 @@ impl RowGroup {
             }
         }
         Ok(Filtered { blocks: rows.into_iter(), columns })
+    }
+
+    /// The position of a block's first row in the segment.
+    fn block_start(&self, block: u32) -> u32 {
+        let start = self.start + block as usize * self.handle.blocks().block_rows();
+        u32::try_from(start).expect("rows of a segment are numbered with 32 bits")
+    }
+
+    /// The rows of a block that are not deleted.
+    fn live_rows(&self, block: u32) -> Rows {
+        let len = self.block_len(block);
+        let Some(deleted) = self.handle.deleted() else { return Rows::all(len) };
+        Rows::without(deleted, self.block_start(block), len)
     }
 
     fn block_len(&self, block: u32) -> usize {

@@ -10,7 +10,9 @@ use tidemark_catalog::schema::Column;
 
 use crate::collection::SymbolDictionaries;
 use crate::error::ReadError;
+use crate::read::rows::Rows;
 use crate::segment::decode::BlockDecoder;
+use crate::segment::deleted::Positions;
 use crate::segment::file::OpenSegment;
 use crate::segment::handle::SegmentHandle;
 use crate::types::read_type;
@@ -21,6 +23,9 @@ pub(crate) struct SegmentStream {
     reader: ParquetRecordBatchReader,
     /// For each wanted column, where the reader's batches have it, and what makes it a block.
     columns: Vec<Option<(usize, BlockDecoder)>>,
+    deleted: Option<Arc<Positions>>,
+    /// Of the next row.
+    position: u32,
 }
 
 impl SegmentStream {
@@ -47,10 +52,10 @@ impl SegmentStream {
                 .with_batch_size(handle.blocks().block_rows())
                 .build()
                 .map_err(|error| open.decode_error(error))?;
-        Ok(SegmentStream { open, reader, columns: sources })
+        Ok(SegmentStream { open, reader, columns: sources, deleted: handle.deleted().cloned(), position: 0 })
     }
 
-    /// The next rows: their number, and each column as blocks have it; no array for a column that
+    /// The next rows that are not deleted: their number, and each column as blocks have it; no array for a column that
     /// the file does not have.
     pub(crate) fn next(&mut self) -> Result<Option<(usize, Vec<Option<ArrayRef>>)>, ReadError> {
         let batch = match self.reader.next() {
@@ -58,11 +63,23 @@ impl SegmentStream {
             Some(Ok(batch)) => batch,
             Some(Err(error)) => return Err(self.open.input.failure().unwrap_or_else(|| error.into())),
         };
+        let live = self.live_rows(batch.num_rows());
+        let cutter = live.cutter();
         let arrays = self.columns.iter_mut().map(|column| {
             let Some((at, decoder)) = column else { return Ok(None) };
-            decoder.decode(batch.column(*at)).map(Some)
+            let array = decoder.decode(batch.column(*at))?;
+            Ok(Some(cutter.cut(&array)?))
         });
-        Ok(Some((batch.num_rows(), arrays.collect::<Result<Vec<_>, ReadError>>()?)))
+        Ok(Some((live.len(), arrays.collect::<Result<Vec<_>, ReadError>>()?)))
+    }
+
+    fn live_rows(&mut self, len: usize) -> Rows {
+        let start = self.position;
+        self.position += u32::try_from(len).expect("rows of a segment are numbered with 32 bits");
+        match &self.deleted {
+            Some(deleted) => Rows::without(deleted, start, len),
+            None => Rows::all(len),
+        }
     }
 }
 

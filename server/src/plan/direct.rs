@@ -19,7 +19,7 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
-use tidemark_engine::read::{ScanRequest, plan};
+use tidemark_engine::read::{RowIds, ScanRequest, plan};
 
 use crate::error::SqlResult;
 use crate::plan::errors::{read, to_sql_error};
@@ -80,7 +80,8 @@ impl DirectScan {
         if predicates.is_empty() && snapshot.row_count() > ROWS_MAX as u64 {
             return Ok(None);
         }
-        let request = ScanRequest { columns: self.columns.clone(), predicates, batch_rows: ROWS_MAX };
+        let (columns, row_ids) = (self.columns.clone(), RowIds::NotGiven);
+        let request = ScanRequest { columns, predicates, batch_rows: ROWS_MAX, row_ids };
         let scan = plan(&snapshot, request).map_err(|error| read(&error))?;
         if scan.units().iter().map(|unit| unit.row_count_max()).sum::<usize>() > ROWS_MAX {
             return Ok(None);

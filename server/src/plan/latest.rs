@@ -34,8 +34,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::stream::{self, StreamExt};
 use tidemark_catalog::ids::ColumnId;
-use tidemark_engine::read::ScanRequest;
 use tidemark_engine::read::latest::{Found, Latest, SeriesForm, latest};
+use tidemark_engine::read::{RowIds, ScanRequest};
 
 use crate::plan::errors::external;
 use crate::plan::predicate::to_predicate;
@@ -161,6 +161,7 @@ impl TableProvider for LatestTable {
             columns: self.table.column_ids(projection),
             predicates: self.table.predicates(&self.conditions)?,
             batch_rows: state.config().batch_size(),
+            row_ids: RowIds::NotGiven,
         };
         let description = ScanDescription::new(Arc::clone(snapshot.collection()), request.clone());
         let series = self.series.clone();

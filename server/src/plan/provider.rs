@@ -17,7 +17,7 @@ use tidemark_engine::batch::WriteBatch;
 use tidemark_engine::engine::Engine;
 use tidemark_engine::error::ReadError;
 use tidemark_engine::read::predicate::Predicate;
-use tidemark_engine::read::{ScanRequest, plan};
+use tidemark_engine::read::{RowIds, ScanRequest, plan};
 use tidemark_engine::snapshot::{CollectionSnapshot, Snapshot};
 use tidemark_engine::types::read_type;
 
@@ -117,6 +117,7 @@ impl TableProvider for CollectionTable {
             columns: self.column_ids(projection),
             predicates: self.predicates(filters)?,
             batch_rows: state.config().batch_size(),
+            row_ids: RowIds::NotGiven,
         };
         let schema = self.projected_schema(projection)?;
         let planned = plan(&snapshot, request).map_err(external)?;
