@@ -46,11 +46,11 @@ pub struct RowPlaces {
 }
 
 impl RowPlaces {
-    /// Adds a row, as a scan that gives row ids tells its place; false for what is no place.
-    pub fn add(&mut self, segment: i64, row: i64) -> bool {
-        let (Ok(segment), Ok(row)) = (u64::try_from(segment), u32::try_from(row)) else { return false };
-        self.rows.entry(SegmentId(segment)).or_default().insert(row);
-        true
+    /// Adds a row, as a scan that gives row ids tells its place, and says whether it was not there
+    /// before; `None` for what is no place.
+    pub fn add(&mut self, segment: i64, row: i64) -> Option<bool> {
+        let (segment, row) = (u64::try_from(segment).ok()?, u32::try_from(row).ok()?);
+        Some(self.rows.entry(SegmentId(segment)).or_default().insert(row))
     }
 
     /// Whether there is no row.

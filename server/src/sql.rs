@@ -3,6 +3,7 @@
 pub mod classify;
 pub mod copy;
 pub mod ddl;
+pub mod delete;
 pub mod dml;
 pub mod functions;
 pub mod names;

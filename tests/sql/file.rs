@@ -9,6 +9,9 @@
 //! statement ok                        no more than that it succeeds
 //! INSERT INTO cpu VALUES (now(), 'a', 1)
 //!
+//! statement ok 3                      the same, and its tag says that it changed so many rows
+//! DELETE FROM cpu
+//!
 //! query                               its columns with their types, and its rows
 //! SELECT host, usage FROM cpu
 //! ----
@@ -63,10 +66,15 @@ pub(crate) struct Table {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Expected {
     Unknown,
-    Success,
+    /// With how many rows it changes, where that is said.
+    Success(Option<u64>),
     Rows(Vec<String>),
     Contains(Vec<String>),
-    Error { state: String, position: Option<u32>, message: String },
+    Error {
+        state: String,
+        position: Option<u32>,
+        message: String,
+    },
 }
 
 /// The records of a file.
@@ -107,14 +115,15 @@ fn parse_statement(line: usize, block: &[&str]) -> Option<Statement> {
         ["table", name, "by", time_key, error @ ..] => {
             statement.table = Some(Table { name: (*name).to_owned(), time_key: (*time_key).to_owned() });
             statement.expected = match error {
-                [] => Expected::Success,
+                [] => Expected::Success(None),
                 ["error", state, place @ ..] => expected_error(state, place, &answer)?,
                 _ => return None,
             };
         }
         ["?"] => {}
         ["?", "sorted"] => statement.is_sorted = true,
-        ["statement", "ok"] => statement.expected = Expected::Success,
+        ["statement", "ok"] => statement.expected = Expected::Success(None),
+        ["statement", "ok", count] => statement.expected = Expected::Success(Some(count.parse().ok()?)),
         ["contains"] => statement.expected = Expected::Contains(answer),
         ["query"] => statement.expected = Expected::Rows(answer),
         ["query", "sorted"] => {
@@ -143,7 +152,7 @@ fn parameter(text: &str) -> Option<String> {
 impl Statement {
     fn actual(&self, answer: &Answer) -> Expected {
         match answer {
-            Answer::Done => Expected::Success,
+            Answer::Done(count) => Expected::Success(Some(*count)),
             Answer::Rows { columns, rows } => {
                 let mut rows = rows.clone();
                 if self.is_sorted {
@@ -160,7 +169,8 @@ impl Statement {
 
     /// Takes the answer as the right one.
     pub(crate) fn expect(&mut self, answer: &Answer) {
-        if !matches!(self.expected, Expected::Contains(_)) {
+        let is_loose = matches!(self.expected, Expected::Contains(_) | Expected::Success(None));
+        if !is_loose || self.check(answer).is_err() {
             self.expected = self.actual(answer);
         }
     }
@@ -179,6 +189,7 @@ impl Statement {
             (Expected::Contains(wanted), Expected::Rows(lines)) => {
                 wanted.iter().all(|wanted| lines.iter().any(|line| line.contains(wanted)))
             }
+            (Expected::Success(None), Expected::Success(_)) => true,
             (expected, actual) => expected == actual,
         };
         if agrees {
@@ -197,7 +208,8 @@ impl Statement {
 fn head_and_answer(expected: &Expected) -> (String, Option<String>) {
     match expected {
         Expected::Unknown => ("?".to_owned(), None),
-        Expected::Success => ("statement ok".to_owned(), None),
+        Expected::Success(None) => ("statement ok".to_owned(), None),
+        Expected::Success(Some(count)) => (format!("statement ok {count}"), None),
         Expected::Rows(rows) => ("query".to_owned(), Some(rows.join("\n"))),
         Expected::Contains(lines) => ("contains".to_owned(), Some(lines.join("\n"))),
         Expected::Error { state, position: None, message } => {

@@ -36,13 +36,13 @@ macro_rules! files {
 
 files! {
     common {
-        aggregates arithmetic casts conditions dates ddl distinct errors extract formatting grouping
+        aggregates arithmetic casts conditions dates ddl deletes distinct errors extract formatting grouping
         identifiers inserts intervals joins latest literals null_ordering numerics parameters regular_expressions
         rounding series set_operations settings statistics strings subqueries symbols time_functions time_zones
         transactions windows with
     }
     tidemark {
-        aggregates arithmetic conditions dates ddl differences errors explain extract formatting
+        aggregates arithmetic conditions dates ddl deletes differences errors explain extract formatting
         grouping identifiers inserts intervals joins latest null_ordering numerics parameters
         regular_expressions series set_operations statistics strings subqueries time_functions
         time_zones timeseries transactions windows with

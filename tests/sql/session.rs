@@ -24,7 +24,8 @@ pub(crate) type Parameters = Option<Vec<Option<String>>>;
 /// What a statement was answered.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Done,
+    /// It is done, and so many rows were changed.
+    Done(u64),
     /// A line of names and types, and a line for each row.
     Rows {
         columns: String,
@@ -104,9 +105,11 @@ fn error_answer(error: &tokio_postgres::Error, sql: &str) -> Answer {
 async fn query(client: &Client, sql: &str) -> Result<Answer, tokio_postgres::Error> {
     let messages: Vec<SimpleQueryMessage> = client.simple_query_raw(sql).await?.try_collect().await?;
     let mut has_rows = false;
+    let mut changed = 0;
     let mut rows = Vec::new();
     for message in &messages {
         match message {
+            SimpleQueryMessage::CommandComplete(count) => changed = *count,
             SimpleQueryMessage::RowDescription(_) => has_rows = true,
             SimpleQueryMessage::Row(row) => {
                 let cells: Vec<String> = (0..row.len()).map(|at| cell(row.get(at))).collect();
@@ -116,7 +119,7 @@ async fn query(client: &Client, sql: &str) -> Result<Answer, tokio_postgres::Err
         }
     }
     if !has_rows {
-        return Ok(Answer::Done);
+        return Ok(Answer::Done(changed));
     }
     let described = client.prepare(sql).await?;
     let columns = described.columns().iter().map(|it| heading(it.name(), it.type_())).collect::<Vec<_>>();
@@ -147,10 +150,10 @@ async fn execute(
 ) -> Result<Answer, tokio_postgres::Error> {
     let prepared = client.prepare(sql).await?;
     let parameters: Vec<Text<'_>> = values.iter().map(|value| Text(value.as_deref())).collect();
-    let rows: Vec<_> = client.query_raw(&prepared, parameters).await?.try_collect().await?;
     if prepared.columns().is_empty() {
-        return Ok(Answer::Done);
+        return Ok(Answer::Done(client.execute_raw(&prepared, parameters).await?));
     }
+    let rows: Vec<_> = client.query_raw(&prepared, parameters).await?.try_collect().await?;
     let mut lines = Vec::new();
     for row in &rows {
         let cells = (0..row.len()).map(|at| row.try_get(at).map(cell)).collect::<Result<Vec<_>, _>>()?;

@@ -19,6 +19,7 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
+use tidemark_engine::read::predicate::Predicate;
 use tidemark_engine::read::{RowIds, ScanRequest, plan};
 
 use crate::error::SqlResult;
@@ -54,7 +55,11 @@ impl DirectScan {
             return None;
         }
         let provider = source_as_provider(&scan.source).ok()?;
-        let collection = Arc::clone(as_collection(&provider)?.collection());
+        let table = as_collection(&provider)?;
+        if table.has_row_ids() {
+            return None;
+        }
+        let collection = Arc::clone(table.collection());
         let positions = projection.expr.iter().map(|expr| {
             let Expr::Column(column) = expr.clone().unalias() else { return None };
             scan.projected_schema.index_of_column(&column).ok()
@@ -96,6 +101,32 @@ impl DirectScan {
             }
         }
         Ok(Some(batches))
+    }
+}
+
+/// The conditions of a plan that gives the places of rows of one collection and nothing else, if all of
+/// them are the engine's.
+pub fn place_predicates(plan: &LogicalPlan, values: &[ScalarValue]) -> Option<Vec<Predicate>> {
+    let LogicalPlan::Projection(projection) = plan else { return None };
+    let mut input = projection.input.as_ref();
+    let mut conditions = Vec::new();
+    loop {
+        input = match input {
+            LogicalPlan::Filter(filter) => {
+                conditions.extend(split_conjunction(&filter.predicate).into_iter().cloned());
+                &filter.input
+            }
+            LogicalPlan::SubqueryAlias(alias) => &alias.input,
+            LogicalPlan::TableScan(scan) => {
+                let provider = source_as_provider(&scan.source).ok()?;
+                let table = as_collection(&provider)?;
+                let collection = table.has_row_ids().then(|| table.collection())?;
+                let predicates =
+                    conditions.iter().map(|it| to_predicate(&with_values(it, values)?, collection));
+                return predicates.collect();
+            }
+            _ => return None,
+        };
     }
 }
 

@@ -69,7 +69,9 @@ fn rewritten(distinct: &DistinctOn) -> Result<Option<LogicalPlan>> {
     let mut conditions = Vec::new();
     let Some((scan, aliases)) = scan_below(&distinct.input, &mut conditions) else { return Ok(None) };
     let provider = source_as_provider(&scan.source)?;
-    let Some(table) = as_collection(&provider) else { return Ok(None) };
+    let Some(table) = as_collection(&provider).filter(|table| !table.has_row_ids()) else {
+        return Ok(None);
+    };
     let collection = table.collection();
     let column = |expr: &Expr| match expr {
         Expr::Column(column) => collection.schema.column_by_name(&column.name).map(|column| column.id),

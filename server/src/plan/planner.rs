@@ -23,6 +23,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use sqlparser::ast;
+use tidemark_catalog::collection::Collection;
 
 use crate::config::Config;
 use crate::error::{SqlError, SqlResult};
@@ -38,6 +39,7 @@ use crate::plan::resolve::resolve_plan;
 use crate::plan::rewrite;
 use crate::plan::series;
 use crate::plan::types::PostgresTypes;
+use crate::sql::delete::TARGET_NAMESPACE;
 use crate::sql::functions;
 use crate::sql::names::Resolver;
 
@@ -201,6 +203,8 @@ pub struct PlanContext<'a> {
     pub time_zone: Arc<str>,
     /// The types of parameters as far as they are known, by number from 0.
     pub parameters: &'a [Option<FieldRef>],
+    /// The collection of which the statement wants places of rows.
+    pub target: Option<&'a Arc<Collection>>,
 }
 
 /// What running a plan needs.
@@ -234,6 +238,12 @@ struct Names<'a> {
 impl ContextProvider for Names<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         let schema = name.schema();
+        if schema == Some(TARGET_NAMESPACE)
+            && let Some(target) = self.context.target
+        {
+            let table = CollectionTable::new(Arc::clone(target), &self.context.time_zone).with_row_ids();
+            return Ok(provider_as_source(Arc::new(table)));
+        }
         let collection = self.context.resolver.collection(schema, name.table()).map_err(external)?;
         let table = CollectionTable::new(Arc::clone(&collection), &self.context.time_zone);
         Ok(provider_as_source(Arc::new(table)))

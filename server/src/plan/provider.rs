@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Result, plan_datafusion_err};
+use datafusion::common::{Result, internal_err, plan_datafusion_err};
 use datafusion::datasource::TableType;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
@@ -17,7 +17,7 @@ use tidemark_engine::batch::WriteBatch;
 use tidemark_engine::engine::Engine;
 use tidemark_engine::error::ReadError;
 use tidemark_engine::read::predicate::Predicate;
-use tidemark_engine::read::{RowIds, ScanRequest, plan};
+use tidemark_engine::read::{ROW_COLUMN, RowIds, SEGMENT_COLUMN, ScanRequest, plan};
 use tidemark_engine::snapshot::{CollectionSnapshot, Snapshot};
 use tidemark_engine::types::read_type;
 
@@ -32,6 +32,8 @@ use crate::plan::types::type_name;
 pub struct CollectionTable {
     collection: Arc<Collection>,
     schema: SchemaRef,
+    /// Whether the last columns of the schema are the places of rows.
+    row_ids: RowIds,
 }
 
 impl CollectionTable {
@@ -50,7 +52,22 @@ impl CollectionTable {
             }
         });
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        CollectionTable { collection, schema }
+        CollectionTable { collection, schema, row_ids: RowIds::NotGiven }
+    }
+
+    /// The same with the places of rows as its last columns. Rows in memory have none, and are not in
+    /// the table.
+    #[must_use]
+    pub fn with_row_ids(self) -> CollectionTable {
+        let places = [SEGMENT_COLUMN, ROW_COLUMN].map(|name| Field::new(name, DataType::Int64, false));
+        let fields = self.schema.fields().iter().map(|field| field.as_ref().clone()).chain(places);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        CollectionTable { schema, row_ids: RowIds::Given, ..self }
+    }
+
+    /// Whether it has the places of rows.
+    pub fn has_row_ids(&self) -> bool {
+        self.row_ids == RowIds::Given
     }
 
     /// The collection.
@@ -62,7 +79,8 @@ impl CollectionTable {
     pub(crate) fn column_ids(&self, projection: Option<&Vec<usize>>) -> Vec<ColumnId> {
         let columns = self.collection.schema.columns();
         match projection {
-            Some(projection) => projection.iter().map(|at| columns[*at].id).collect(),
+            // What is beyond them are places of rows.
+            Some(projection) => projection.iter().filter_map(|at| Some(columns.get(*at)?.id)).collect(),
             None => columns.iter().map(|column| column.id).collect(),
         }
     }
@@ -117,13 +135,23 @@ impl TableProvider for CollectionTable {
             columns: self.column_ids(projection),
             predicates: self.predicates(filters)?,
             batch_rows: state.config().batch_size(),
-            row_ids: RowIds::NotGiven,
+            row_ids: self.row_ids,
         };
+        if self.has_row_ids() {
+            check_places(&self.schema, projection)?;
+        }
         let schema = self.projected_schema(projection)?;
         let planned = plan(&snapshot, request).map_err(external)?;
         let partitions = state.config().target_partitions();
         Ok(Arc::new(CollectionScan::new(snapshot, planned, schema, partitions, limit)))
     }
+}
+
+/// The engine gives both columns of places, and gives them last.
+fn check_places(schema: &Schema, projection: Option<&Vec<usize>>) -> Result<()> {
+    let columns = schema.fields().len();
+    let last = projection.is_none_or(|projection| projection.ends_with(&[columns - 2, columns - 1]));
+    if last { Ok(()) } else { internal_err!("places of rows are read as a whole, and last") }
 }
 
 /// What a transaction wrote so far.

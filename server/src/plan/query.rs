@@ -9,7 +9,9 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use futures::{FutureExt, StreamExt};
 use sqlparser::ast;
+use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::{CollectionId, ColumnId};
+use tidemark_engine::read::predicate::Predicate;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +20,7 @@ use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::scalar::datum_to_scalar_array;
 use crate::pgtype::types::{arrow_pg_type, column_typmod};
-use crate::plan::direct::DirectScan;
+use crate::plan::direct::{self, DirectScan};
 use crate::plan::errors::{read, to_sql_error};
 use crate::plan::options::StatementOptions;
 use crate::plan::planner::{PlanContext, Planner, RunContext, Running, bind};
@@ -58,6 +60,8 @@ pub struct QueryContext {
     pub resolver: Arc<Resolver>,
     /// The session's time zone, as Arrow names it.
     pub time_zone: Arc<str>,
+    /// The collection of which the statement wants places of rows.
+    pub target: Option<Arc<Collection>>,
 }
 
 /// What running needs of a session.
@@ -99,6 +103,7 @@ fn plan_here(
         resolver: &context.resolver,
         time_zone: Arc::clone(&context.time_zone),
         parameters: &hints,
+        target: context.target.as_ref(),
     };
     let plan = context.server.planner.plan(query, &plan_context)?;
     let parameters = super::parameters::types(&plan, declared, &hints)?;
@@ -186,6 +191,15 @@ impl PlannedQuery {
             sender.send(last).await.ok();
         });
         Ok(RowSource::batches(receiver, task.abort_handle()))
+    }
+
+    /// The conditions under which the query gives places of rows, if it is no more than that and all
+    /// of them are the engine's.
+    ///
+    /// # Errors
+    /// A value is not one of its parameter's type.
+    pub fn place_predicates(&self, values: &[Datum]) -> SqlResult<Option<Vec<Predicate>>> {
+        Ok(direct::place_predicates(&self.plan, &self.scalars(values)?))
     }
 
     /// Whether an output column is a string constant whose type was not said.

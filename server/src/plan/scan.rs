@@ -24,7 +24,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::stream;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
-use tidemark_engine::read::{Scan, ScanRequest, ScanStatistics, UnitRows};
+use tidemark_engine::read::{RowIds, Scan, ScanRequest, ScanStatistics, UnitRows};
 use tidemark_engine::snapshot::CollectionSnapshot;
 
 use crate::plan::errors::external;
@@ -76,7 +76,7 @@ impl CollectionScan {
     fn statistics(&self) -> Statistics {
         let mut statistics = Statistics::new_unknown(&self.schema);
         let request = self.scan.request();
-        if !request.predicates.is_empty() {
+        if !request.predicates.is_empty() || request.row_ids == RowIds::Given {
             let upper: usize = self.scan.units().iter().map(|unit| unit.row_count_max()).sum();
             statistics.num_rows = Precision::Inexact(upper);
             return statistics;

@@ -34,6 +34,7 @@ use crate::sql::parse::Parsed;
 use crate::sql::rows::{write_durably, write_error};
 use crate::sqlstate;
 
+mod delete;
 mod explain;
 mod utility;
 
@@ -91,6 +92,10 @@ impl Session {
                 };
                 Ok(self.prepared(text, body, declared, Some(&resolver)))
             }
+            Kind::Delete(delete) => {
+                let body = self.prepare_delete(&delete, &text, &declared, &resolver).await?;
+                Ok(self.prepared(text, body, declared, Some(&resolver)))
+            }
             Kind::Copy(statement) => {
                 let body = match copy::analyze(&statement, &resolver)? {
                     Copy::In { target, format } => Body::CopyIn { target, format },
@@ -140,13 +145,17 @@ impl Session {
         declared: &[Option<PgType>],
         resolver: &Arc<Resolver>,
     ) -> SqlResult<PlannedQuery> {
-        let context = QueryContext {
+        plan(query, declared.to_vec(), self.query_context(text, resolver)).await
+    }
+
+    fn query_context(&self, text: &Arc<str>, resolver: &Arc<Resolver>) -> QueryContext {
+        QueryContext {
             server: Arc::clone(&self.server),
             text: Arc::clone(text),
             resolver: Arc::clone(resolver),
             time_zone: self.settings.arrow_time_zone(),
-        };
-        plan(query, declared.to_vec(), context).await
+            target: None,
+        }
     }
 
     fn prepared(
@@ -254,6 +263,10 @@ impl Session {
             Body::InsertQuery { target, query } => {
                 self.check_writable("INSERT")?;
                 self.insert_query(target, query, values, control).await
+            }
+            Body::Delete(delete) => {
+                self.check_writable("DELETE")?;
+                self.delete(delete, values, control).await
             }
             Body::CopyIn { target, format } => {
                 self.check_writable("COPY FROM")?;
@@ -509,6 +522,7 @@ impl Body {
         match self {
             Body::Query(query) => Some(Arc::clone(&query.fields)),
             Body::Catalog(query) => Some(Arc::clone(query.fields())),
+            Body::Delete(delete) => delete.returned.clone(),
             _ => None,
         }
     }
@@ -517,6 +531,7 @@ impl Body {
         match self {
             Body::Query(query) | Body::InsertQuery { query, .. } => query.parameters.clone(),
             Body::Catalog(query) => query.parameters().to_vec(),
+            Body::Delete(delete) => delete.query.parameters.clone(),
             Body::InsertCells { target, cells } => dml::cell_parameters(cells, target, declared),
             Body::Explain { query, .. } => query.parameters(declared),
             _ => declared.iter().map(|it| it.clone().unwrap_or(PgType::TEXT)).collect(),

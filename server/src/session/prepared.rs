@@ -58,6 +58,17 @@ impl PlannedUnder {
     }
 }
 
+/// A DELETE that was planned.
+#[derive(Debug)]
+pub struct PlannedDelete {
+    /// Where rows go from.
+    pub target: CollectionId,
+    /// The query for their places, and for what is returned.
+    pub query: PlannedQuery,
+    /// The columns that are returned, if any are.
+    pub returned: Option<Fields>,
+}
+
 /// What a prepared statement carries out.
 #[derive(Debug)]
 pub enum Body {
@@ -81,6 +92,8 @@ pub enum Body {
         /// The query.
         query: Box<PlannedQuery>,
     },
+    /// DELETE.
+    Delete(Box<PlannedDelete>),
     /// COPY FROM.
     CopyIn {
         /// Where the rows go.

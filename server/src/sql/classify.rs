@@ -18,6 +18,8 @@ pub enum Kind {
     Query(Box<ast::Query>),
     /// INSERT
     Insert(Box<ast::Insert>),
+    /// DELETE
+    Delete(Box<ast::Delete>),
     /// COPY, either way
     Copy(Box<Statement>),
     /// EXPLAIN
@@ -106,6 +108,7 @@ pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
             _ => Kind::Query(query.clone()),
         },
         Statement::Insert(insert) => Kind::Insert(Box::new(insert.clone())),
+        Statement::Delete(delete) => Kind::Delete(Box::new(delete.clone())),
         Statement::Copy { .. } => Kind::Copy(Box::new(parsed.statement.clone())),
         Statement::Explain { .. } => explain(&parsed.statement)?,
         Statement::CreateTable(_)

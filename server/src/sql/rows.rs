@@ -272,6 +272,11 @@ pub fn job_error(error: &JobError) -> SqlError {
         JobError::Dropped(_) => {
             SqlError::new(sqlstate::UNDEFINED_TABLE, "the relation was dropped meanwhile")
         }
+        JobError::Read(error) => crate::plan::errors::read(error),
+        JobError::Cancelled => {
+            SqlError::new(sqlstate::SERIALIZATION_FAILURE, "the rows were changed by another statement")
+                .with_hint("Try again.")
+        }
         JobError::ShutDown => SqlError::new(sqlstate::ADMIN_SHUTDOWN, "the server is shutting down"),
         other => SqlError::internal(other),
     }
