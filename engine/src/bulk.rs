@@ -19,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::Lsn;
 
-use crate::batch::WriteBatch;
+use crate::batch::{Gaps, WriteBatch};
 use crate::collection::{CollectionRuntime, Frozen};
 use crate::engine::{CommitTicket, Inner, Write};
 use crate::error::{JobError, WalError, WriteError};
@@ -43,6 +43,8 @@ pub struct BulkWrite {
     engine: Arc<Inner>,
     runtime: Arc<CollectionRuntime>,
     row_count: u64,
+    /// Where its rows have no values; `None` without rows.
+    gaps: Option<Gaps>,
     /// Batches of a write that is small so far.
     kept: Vec<(WriteBatch, Charge)>,
     begun: Option<Begun>,
@@ -61,7 +63,7 @@ struct Begun {
 
 impl BulkWrite {
     pub(crate) fn new(engine: Arc<Inner>, runtime: Arc<CollectionRuntime>) -> BulkWrite {
-        BulkWrite { engine, runtime, row_count: 0, kept: Vec::new(), begun: None }
+        BulkWrite { engine, runtime, row_count: 0, gaps: None, kept: Vec::new(), begun: None }
     }
 
     /// Adds rows. Blocks while memory is short or the disk is behind, so not to be called where a
@@ -73,6 +75,11 @@ impl BulkWrite {
         let bytes = batch.memory_bytes();
         let charge = self.engine.charge_blocking(bytes)?;
         self.row_count += batch.row_count() as u64;
+        let gaps = Gaps::of(&batch);
+        self.gaps = Some(match self.gaps.take() {
+            None => gaps,
+            Some(known) => known.and(gaps),
+        });
         self.kept.push((batch, charge));
         let kept_bytes: usize = self.kept.iter().map(|(_, charge)| charge.bytes()).sum();
         if self.begun.is_none() && kept_bytes <= SINGLE_RECORD_BYTES_MAX {
@@ -113,7 +120,7 @@ impl BulkWrite {
             engine.wait_committed(last)?;
         }
         let now = engine.env.clock.monotonic();
-        begun.rows.push(begun.begin, batch, charge, now);
+        begun.rows.push(begun.begin, batch, charge, now, &self.runtime.missing());
         if begun.rows.memory_bytes() >= engine.options.memtable_bytes_soft {
             self.stage()?;
         }
@@ -122,7 +129,7 @@ impl BulkWrite {
 
     /// Hands the rows in memory to the executor, and waits when it is behind.
     fn stage(&mut self) -> Result<(), WriteError> {
-        let collection = Arc::clone(&self.runtime.lock().collection);
+        let collection = self.engine.known_collection(&self.runtime);
         let begun = self.begun.as_mut().expect("it was begun");
         let memtable = std::mem::take(&mut begun.rows);
         let task = StageTask::new(Arc::clone(&self.runtime), collection, memtable);
@@ -157,7 +164,7 @@ impl BulkWrite {
             begun.staged.extend(task.wait()?);
         }
         fail::fail_point!("bulk::before_commit");
-        let ticket = commit(&self.engine, &self.runtime, begun, durability)?;
+        let ticket = commit(&self.engine, &self.runtime, begun, self.gaps.as_ref(), durability)?;
         self.begun = None;
         Ok(Some(ticket))
     }
@@ -180,12 +187,14 @@ fn commit(
     engine: &Inner,
     runtime: &CollectionRuntime,
     begun: &mut Begun,
+    gaps: Option<&Gaps>,
     durability: Durability,
 ) -> Result<CommitTicket, WriteError> {
     let mut state = runtime.lock();
     if state.dropped {
         return Err(WriteError::NoSuchCollection(runtime.id));
     }
+    gaps.map_or(Ok(()), |gaps| state.check_required(gaps))?;
     let body = begun.begin.0.to_le_bytes().to_vec();
     let appended = engine.wal.append(RecordKind::BulkCommit, body, durability)?;
     let now = engine.env.clock.monotonic();
@@ -207,14 +216,15 @@ pub(crate) fn attach(
     staged: Vec<Arc<SegmentHandle>>,
     now: std::time::Duration,
 ) {
+    let missing = state.missing.clone();
     if staged.is_empty() {
-        state.active.push_bulk(lsn, begin, rows, now);
+        state.active.push_bulk(lsn, begin, rows, now, &missing);
         return;
     }
     // What was committed before is flushed before.
     state.freeze();
     let mut memtable = Memtable::default();
-    memtable.push_bulk(lsn, begin, rows, now);
+    memtable.push_bulk(lsn, begin, rows, now, &missing);
     let frozen = Frozen { memtable, staged, lsn_max: lsn, log_floor: begin };
     state.frozen.push_back(Arc::new(frozen));
 }

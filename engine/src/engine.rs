@@ -5,7 +5,7 @@
 //! | write | [`Engine::write`] → log → active memtable → [`CommitTicket`] |
 //! | bulk write | [`Engine::bulk_write`] → [`crate::bulk`] |
 //! | read | [`Engine::snapshot`] → [`crate::read::plan`] |
-//! | change collections | [`Engine::create_collection`], [`Engine::add_columns`], [`Engine::drop_collections`] |
+//! | change collections | [`Engine::create_collection`], [`Engine::drop_collections`], [`crate::alter`] |
 //! | background | log thread, job threads; or [`Engine::step`] in a world without threads |
 //!
 //! Lock order: `ddl` → collections' states, by rising id → `bulk` → the log's queue. The catalog's
@@ -29,7 +29,7 @@ use tidemark_catalog::segment::Segment;
 use tidemark_catalog::view::View;
 use tokio::sync::oneshot;
 
-use crate::batch::WriteBatch;
+use crate::batch::{Gaps, WriteBatch};
 use crate::bulk::BulkWrite;
 use crate::catalog_file::{Reserve, is_disk_full};
 use crate::collection::{CollectionRuntime, SymbolDictionaries};
@@ -62,7 +62,7 @@ const AGE_INTERVAL: Duration = Duration::from_secs(1);
 /// The open engine.
 #[derive(Debug)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     threads: Mutex<Vec<Box<dyn Join>>>,
     /// Held for as long as the data directory is open.
     _lock: Box<dyn LockGuard>,
@@ -307,6 +307,7 @@ impl Engine {
             .iter()
             .map(|id| self.inner.runtime(*id).ok_or(ReadError::NoSuchCollection(*id)))
             .collect::<Result<Vec<_>, _>>()?;
+        let view = self.view();
         let states: Vec<_> = runtimes.iter().map(|runtime| runtime.lock()).collect();
         if let Some(at) = states.iter().position(|state| state.dropped) {
             return Err(ReadError::NoSuchCollection(ids[at]));
@@ -314,10 +315,10 @@ impl Engine {
         // Read under the locks: no row up to this position is still on its way into a memtable, and
         // no segment with rows after it can appear.
         let lsn = self.inner.wal.visible_lsn();
-        let collections = runtimes
-            .iter()
-            .zip(&states)
-            .map(|(runtime, state)| (runtime.id, Arc::new(state.snapshot_at(lsn, runtime.symbols()))));
+        let collections = runtimes.iter().zip(&states).map(|(runtime, state)| {
+            let known = view.collection(runtime.id).map(|known| &known.collection);
+            (runtime.id, Arc::new(state.snapshot_at(lsn, known, runtime.symbols())))
+        });
         Ok(Snapshot { lsn, collections: collections.collect() })
     }
 
@@ -338,40 +339,9 @@ impl Engine {
             flushed_lsn: Lsn::ZERO,
         });
         inner.commit_edit(&CatalogEdit::new().with(Change::CreateCollection(Arc::clone(&collection))))?;
-        let runtime = CollectionRuntime::new(Arc::clone(&collection), Vec::new());
+        let runtime = CollectionRuntime::new(Arc::clone(&collection), Vec::new())?;
         inner.lock_collections_mut().insert(collection.id, Arc::new(runtime));
         Ok(collection)
-    }
-
-    /// Adds columns; a column that is there already under the same name and type is left alone, so
-    /// that two writers may add the same one.
-    ///
-    /// # Errors
-    /// The collection does not exist, a name is taken by a column of another type, or the catalog
-    /// fails.
-    pub fn add_columns(
-        &self,
-        id: CollectionId,
-        columns: Vec<NewColumn>,
-    ) -> Result<Arc<Collection>, DdlError> {
-        let inner = &self.inner;
-        let _ddl = inner.lock_ddl();
-        let runtime = inner.runtime(id).ok_or(EditError::NoCollection(id))?;
-        let collection = Arc::clone(&runtime.lock().collection);
-        let missing = |column: &NewColumn| {
-            let known = collection.schema.column_by_name(&column.name);
-            known.is_none_or(|known| known.column_type != column.column_type)
-        };
-        let columns: Vec<NewColumn> = columns.into_iter().filter(missing).collect();
-        if columns.is_empty() {
-            return Ok(collection);
-        }
-        let schema = Arc::new(collection.schema.with_columns(columns)?);
-        let change = Change::ReplaceSchema { collection: id, schema };
-        let view = inner.commit_edit(&CatalogEdit::new().with(change))?;
-        let collection = &view.collection(id).ok_or(EditError::NoCollection(id))?.collection;
-        runtime.replace_collection(collection);
-        Ok(Arc::clone(collection))
     }
 
     /// An id for a new object that SQL names, never given before.
@@ -587,13 +557,17 @@ impl Inner {
         if let Some(at) = states.iter().position(|state| state.dropped) {
             return Err(WriteError::NoSuchCollection(ids[at]));
         }
+        for write in &writes {
+            states[runtime_at(write.collection)].check_required(&Gaps::of(&write.batch))?;
+        }
         let appended = self.wal.append(RecordKind::Write, body, durability)?;
         let now = self.env.clock.monotonic();
         for write in writes {
             self.metrics.rows_written.add(write.batch.row_count() as u64);
             let charge = write.charge.expect("it was taken above");
             let at = runtime_at(write.collection);
-            states[at].active.push(appended.lsn, write.batch, charge, now);
+            let missing = states[at].missing.clone();
+            states[at].active.push(appended.lsn, write.batch, charge, now, &missing);
         }
         // Only now: a memtable that is frozen holds its last commit whole.
         for (id, state) in ids.iter().zip(&mut states) {
@@ -799,7 +773,13 @@ impl Inner {
         self.bulk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_ddl(&self) -> MutexGuard<'_, ()> {
+    /// What a collection is to a writer who knows the most of it; the catalog tells writers first.
+    pub(crate) fn known_collection(&self, runtime: &CollectionRuntime) -> Arc<Collection> {
+        let known = self.catalog.view().collection(runtime.id).map(|known| Arc::clone(&known.collection));
+        known.unwrap_or_else(|| Arc::clone(&runtime.lock().collection))
+    }
+
+    pub(crate) fn lock_ddl(&self) -> MutexGuard<'_, ()> {
         self.ddl.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

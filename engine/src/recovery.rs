@@ -104,7 +104,7 @@ fn open(
     let metrics = Arc::new(Metrics::default());
     let blocks = BlockCache::new(options.block_cache_bytes, options.segment_page_rows);
     let segment_files = SegmentFiles::new(env.clone(), Arc::clone(&metrics), blocks);
-    let collections = open_collections(&segment_files, &options.directory, &view);
+    let collections = open_collections(&segment_files, &options.directory, &view)?;
     let mut bulk_commits = BTreeMap::new();
     let wal_options = WalOptions {
         directory: options.directory.join(LOG),
@@ -272,7 +272,7 @@ fn open_collections(
     files: &Arc<SegmentFiles>,
     directory: &Path,
     view: &View,
-) -> BTreeMap<CollectionId, Arc<CollectionRuntime>> {
+) -> Result<BTreeMap<CollectionId, Arc<CollectionRuntime>>, OpenError> {
     let open = |view: &tidemark_catalog::view::CollectionView| {
         let collection = &view.collection;
         let segments = view.segments.values().map(|segment| {
@@ -280,8 +280,8 @@ fn open_collections(
             let name = collection.name.clone();
             Arc::new(SegmentHandle::new(files, Arc::clone(segment), path, name).checked())
         });
-        let runtime = CollectionRuntime::new(Arc::clone(collection), segments.collect());
-        (collection.id, Arc::new(runtime))
+        let runtime = CollectionRuntime::new(Arc::clone(collection), segments.collect())?;
+        Ok((collection.id, Arc::new(runtime)))
     };
     view.collections().map(open).collect()
 }
@@ -387,7 +387,10 @@ impl Replay<'_> {
         self.engine.metrics.replayed_rows.add(batch.row_count() as u64);
         let charge = self.engine.budget.charge(batch.memory_bytes());
         let now = self.engine.env.clock.monotonic();
-        runtime.lock().active.push(lsn, batch, charge, now);
+        let mut state = runtime.lock();
+        let missing = state.missing.clone();
+        state.active.push(lsn, batch, charge, now, &missing);
+        drop(state);
         Ok(Some(runtime))
     }
 
@@ -399,7 +402,7 @@ impl Replay<'_> {
         let now = self.engine.env.clock.monotonic();
         let bulk = self.bulk.entry(begin).or_default();
         bulk.collection = Some(logged.collection);
-        bulk.rows.push(begin, batch, charge, now);
+        bulk.rows.push(begin, batch, charge, now, &runtime.missing());
         let full = bulk.rows.memory_bytes() >= self.engine.options.memtable_bytes_soft;
         if full || self.over_budget() {
             let bulk = self.bulk.get_mut(&begin).expect("it was just entered");

@@ -13,6 +13,7 @@ use crate::batch::WriteBatch;
 use crate::collection::SymbolDictionaries;
 use crate::memtable::Chunk;
 use crate::memtable::budget::Budget;
+use crate::missing::MissingValues;
 use crate::segment::handle::SegmentHandle;
 
 /// Collections at one position of the log.
@@ -47,6 +48,7 @@ pub struct CollectionSnapshot {
     pub(crate) chunks: Vec<(Arc<Chunk>, usize)>,
     pub(crate) segments: Vec<Arc<SegmentHandle>>,
     pub(crate) symbols: SymbolDictionaries,
+    pub(crate) missing: MissingValues,
 }
 
 impl CollectionSnapshot {
@@ -89,6 +91,7 @@ impl CollectionSnapshot {
             chunks: self.chunks.iter().cloned().chain(own).collect(),
             segments: self.segments.clone(),
             symbols: self.symbols.clone(),
+            missing: self.missing.clone(),
         }
     }
 
@@ -99,6 +102,7 @@ impl CollectionSnapshot {
             chunks: Vec::new(),
             segments,
             symbols: self.symbols.clone(),
+            missing: self.missing.clone(),
         }
     }
 

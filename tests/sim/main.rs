@@ -1,12 +1,14 @@
 //! The engine in a simulated world, against a model.
 //!
 //! A run makes random operations (writes of one row and of many, to one collection and to two at
-//! once, bulk writes that are finished or given up, flushes, merges, the passing of time) until the power
+//! once, bulk writes that are finished or given up, columns that come and go, flushes, merges, the
+//! passing of time) until the power
 //! goes, at a point the seed chooses, or an operation on the disk fails. Then the world comes back
 //! and the engine is opened again, possibly with another power cut on the way. What it holds must be
 //! what the model says: every acknowledged commit once and whole; of the commits that were under
 //! way, each whole or not at all; nothing else. After that the run goes on in the same world.
 
+mod evolution;
 mod harness;
 mod model;
 
@@ -31,7 +33,7 @@ fn every_sync_and_write_of_a_run_may_be_the_last() {
         let mut harness = Harness::new(world.clone());
         harness.open();
         world.fault_at(operation, Fault::PowerCut);
-        harness.run(30);
+        harness.run(40);
         let finished = !world.is_without_power();
         harness.crash();
         harness.open();

@@ -13,7 +13,7 @@ use arrow::array::{
     ArrayRef, Int32Array, StringViewArray, TimestampMicrosecondArray, TimestampNanosecondArray,
 };
 use tidemark_catalog::collection::{CalendarInterval, Collection, IntervalUnit, TimeseriesOptions};
-use tidemark_catalog::error::EditError;
+use tidemark_catalog::error::{EditError, SchemaError};
 use tidemark_catalog::ids::{BOOTSTRAP_ROLE, ColumnId, NAMESPACE_PUBLIC};
 use tidemark_catalog::schema::{IDENTIFIER_BYTES_MAX, NewColumn, Nullability};
 use tidemark_catalog::types::{ColumnType, TimeUnit};
@@ -26,6 +26,7 @@ use crate::error::SqlError;
 use crate::lineprotocol::request::{NewSeries, Reading, Request, RowSeries, Table, read};
 use crate::lineprotocol::series::{Series, SeriesCache, Tag};
 use crate::lineprotocol::{LineError, Precision};
+use crate::sql::ddl::ddl_error;
 use crate::sql::rows::write_error;
 
 /// The time column of a collection that line protocol makes.
@@ -130,7 +131,7 @@ fn make_missing(engine: &Engine, table: &mut Table<'_, '_>, new: &[&NewSeries<'_
         Some(collection) => engine.add_columns(collection.id, columns),
         None => create(engine, &table.name, columns, tag_count),
     };
-    table.collection = Some(made.map_err(|error| Refused::Sql(ddl_error(&error)))?);
+    table.collection = Some(made.map_err(|error| Refused::Sql(column_error(error)))?);
     // Somebody else may have made the same column of another type in between.
     for field in &table.fields {
         let found = table.collection.as_ref().and_then(|it| it.schema.column_by_name(&field.name));
@@ -194,16 +195,14 @@ fn create(
     }
 }
 
-fn ddl_error(error: &DdlError) -> SqlError {
-    let state = match error {
-        DdlError::Schema(tidemark_catalog::error::SchemaError::DuplicateColumn(_)) => {
-            crate::sqlstate::DATATYPE_MISMATCH
+fn column_error(error: DdlError) -> SqlError {
+    match error {
+        // A column of the same name that somebody else made in between.
+        DdlError::Schema(error @ SchemaError::DuplicateColumn(_)) => {
+            SqlError::new(crate::sqlstate::DATATYPE_MISMATCH, error.to_string())
         }
-        DdlError::Schema(_) => crate::sqlstate::TOO_MANY_COLUMNS,
-        DdlError::Edit(EditError::NoCollection(_)) => crate::sqlstate::UNDEFINED_TABLE,
-        DdlError::Edit(_) => crate::sqlstate::IO_ERROR,
-    };
-    SqlError::new(state, error.to_string())
+        error => ddl_error(error),
+    }
 }
 
 /// A new series as it is remembered.

@@ -13,10 +13,11 @@ use tidemark_catalog::ids::{ColumnId, NAMESPACE_TIDEMARK, RoleId};
 use tidemark_catalog::role::Role;
 use tidemark_catalog::schema::{NewColumn, Nullability};
 use tidemark_engine::engine::{Engine, NewTimeseries};
-use tidemark_engine::error::DdlError;
+use tidemark_engine::error::{DdlError, MissingValueError};
 
 use crate::error::{SqlError, SqlResult};
 use crate::sql::names::{self, Resolver, no_relation, relation_name};
+use crate::sql::rows::{job_error, write_error};
 use crate::sql::types::column_type;
 use crate::sqlstate;
 use crate::wire::auth::verifier;
@@ -374,7 +375,8 @@ fn drop_tables(tables: &[ast::ObjectName], if_exists: bool, context: &DdlContext
     Ok(DdlDone { tag: "DROP TABLE", notices })
 }
 
-fn ddl_error(error: DdlError) -> SqlError {
+/// An error of a change of collections.
+pub fn ddl_error(error: DdlError) -> SqlError {
     match error {
         DdlError::Schema(SchemaError::DuplicateColumn(name)) => {
             let message = format!("column \"{name}\" specified more than once");
@@ -390,6 +392,15 @@ fn ddl_error(error: DdlError) -> SqlError {
             SqlError::new(sqlstate::TOO_MANY_COLUMNS, error.to_string())
         }
         DdlError::Edit(error) => edit_error(error),
+        DdlError::KeyColumn(name) => {
+            let message = format!("cannot drop column \"{name}\" because it is part of a key");
+            SqlError::new(sqlstate::INVALID_TABLE_DEFINITION, message)
+        }
+        DdlError::ContainsNull { .. } => SqlError::new(sqlstate::NOT_NULL_VIOLATION, error.to_string()),
+        DdlError::Missing(MissingValueError::Symbols(error)) => write_error(&error),
+        DdlError::Missing(MissingValueError::NotUnderstood { .. }) => SqlError::internal(error),
+        DdlError::Read(error) => crate::plan::errors::read(&error),
+        DdlError::Wait(error) => job_error(&error),
     }
 }
 
