@@ -142,11 +142,11 @@ impl Harness {
         self.engine = None;
     }
 
-    fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &Engine {
         self.engine.as_ref().expect("the engine is open")
     }
 
-    fn collection(&self, name: &str) -> Option<Arc<Collection>> {
+    pub(crate) fn collection(&self, name: &str) -> Option<Arc<Collection>> {
         let view = self.engine().view();
         let found = view.collection_by_name(NAMESPACE_PUBLIC, name)?;
         Some(Arc::clone(&found.collection))
@@ -363,11 +363,11 @@ impl Harness {
         }
     }
 
-    fn batch(&mut self, name: &str, row_count: usize, rows: &mut Rows) -> WriteBatch {
+    pub(crate) fn batch(&mut self, name: &str, row_count: usize, rows: &mut Rows) -> WriteBatch {
         self.batch_with_note(name, row_count, rows, 1)
     }
 
-    fn wide_batch(&mut self, name: &str, row_count: usize, rows: &mut Rows) -> WriteBatch {
+    pub(crate) fn wide_batch(&mut self, name: &str, row_count: usize, rows: &mut Rows) -> WriteBatch {
         self.batch_with_note(name, row_count, rows, 20_000)
     }
 

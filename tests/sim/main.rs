@@ -8,6 +8,7 @@
 //! what the model says: every acknowledged commit once and whole; of the commits that were under
 //! way, each whole or not at all; nothing else. After that the run goes on in the same world.
 
+mod alter;
 mod evolution;
 mod harness;
 mod model;
