@@ -9,9 +9,9 @@ use tidemark_catalog::types::ColumnType;
 use tidemark_engine::engine::{Durability, Write};
 use tidemark_engine::env::sim::World;
 use tidemark_engine::error::{DdlError, ReadError, WriteError};
-use tidemark_engine::read::{ScanRequest, plan};
+use tidemark_engine::read::plan;
 
-use crate::harness::Harness;
+use crate::harness::{Harness, request};
 use crate::model::Rows;
 
 fn harness() -> Harness {
@@ -94,7 +94,7 @@ fn who_planned_to_read_a_column_that_was_dropped_is_told() {
     let before = harness.engine().snapshot(&[id]).unwrap();
     harness.engine().alter(id, |it| Ok::<_, DdlError>(without(it, VALUE))).unwrap();
     let after = harness.engine().snapshot(&[id]).unwrap();
-    let request = ScanRequest { columns: vec![VALUE], predicates: Vec::new(), batch_rows: 10 };
+    let request = request(vec![VALUE]);
     assert!(plan(before.collection(id).unwrap(), request.clone()).is_ok());
     let gone = plan(after.collection(id).unwrap(), request).unwrap_err();
     assert!(matches!(gone, ReadError::NoSuchColumn(VALUE)), "{gone}");

@@ -458,7 +458,7 @@ impl Harness {
     }
 }
 
-fn request(columns: Vec<ColumnId>) -> ScanRequest {
+pub(crate) fn request(columns: Vec<ColumnId>) -> ScanRequest {
     ScanRequest { columns, predicates: Vec::new(), batch_rows: 100, row_ids: RowIds::NotGiven }
 }
 
