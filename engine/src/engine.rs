@@ -357,8 +357,16 @@ impl Engine {
     /// # Errors
     /// A collection does not exist, or the catalog fails.
     pub fn drop_collections(&self, ids: &[CollectionId]) -> Result<(), DdlError> {
+        self.drop_with(ids, Vec::new())
+    }
+
+    /// The same, with changes of the catalog that the engine does not look at.
+    ///
+    /// # Errors
+    /// A collection does not exist, or the catalog does not take the changes.
+    pub fn drop_with(&self, ids: &[CollectionId], more: Vec<Change>) -> Result<(), DdlError> {
         let inner = &self.inner;
-        if ids.is_empty() {
+        if ids.is_empty() && more.is_empty() {
             return Ok(());
         }
         let _ddl = inner.lock_ddl();
@@ -366,6 +374,7 @@ impl Engine {
         let runtimes = ids.iter().map(find).collect::<Result<Vec<_>, _>>()?;
         let mut edit = CatalogEdit::new();
         ids.iter().for_each(|id| edit.push(Change::DropCollection(*id)));
+        more.into_iter().for_each(|change| edit.push(change));
         inner.commit_edit(&edit)?;
         for runtime in runtimes {
             let _publishing = runtime.begin_publishing();

@@ -178,6 +178,19 @@ impl CatalogQuery {
     }
 }
 
+/// The type that SQL names.
+///
+/// # Errors
+/// There is none of this name.
+pub(crate) fn type_named(sql_type: &sqlparser::ast::DataType) -> SqlResult<PgType> {
+    types::resolve(sql_type).map(|(pg_type, _)| pg_type)
+}
+
+/// Whether a function of this name may give another result each time it is called.
+pub(crate) fn is_volatile(function: &str) -> bool {
+    relations::procedures_named(function).into_iter().any(relations::is_volatile)
+}
+
 /// Whether a name in the query is that of a collection. A query in WITH may hide one; then DataFusion
 /// has the query, which answers it as well.
 fn reads_collections(query: &Query, context: &CatalogContext) -> bool {

@@ -3,9 +3,9 @@
 //! The same series comes again and again, written the same way. Its bytes are looked up as a whole:
 //! the tags of a known series are neither parsed nor looked up one by one.
 //!
-//! What is remembered holds for as long as the collection lives: ids of columns and numbers of
-//! symbols never change their meaning. A series of a collection that was dropped is forgotten when
-//! it is met.
+//! What is remembered holds for as long as the collection lives and keeps its names: ids of columns
+//! and numbers of symbols never change their meaning. A series of a collection that was dropped is
+//! forgotten when it is met; when a table is altered, all are.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -47,12 +47,22 @@ pub struct SeriesCache {
 pub struct Known {
     series: HashMap<Box<[u8]>, Arc<Series>, foldhash::fast::RandomState>,
     bytes: usize,
+    generation: Generation,
 }
+
+/// How often all was forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generation(u64);
 
 impl Known {
     /// The series that is written like this.
     pub fn get(&self, written: &[u8]) -> Option<&Arc<Series>> {
         self.series.get(written)
+    }
+
+    /// What [`SeriesCache::remember`] wants to know of what was found by names that were read later.
+    pub fn generation(&self) -> Generation {
+        self.generation
     }
 }
 
@@ -62,9 +72,23 @@ impl SeriesCache {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers series.
-    pub fn remember(&self, found: impl IntoIterator<Item = (Box<[u8]>, Arc<Series>)>) {
+    /// Forgets all: names of columns or collections have changed.
+    pub fn forget_all(&self) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let generation = Generation(known.generation.0 + 1);
+        *known = Known { generation, ..Known::default() };
+    }
+
+    /// Remembers series that were found in this generation; in a later one they may be wrong.
+    pub fn remember(
+        &self,
+        generation: Generation,
+        found: impl IntoIterator<Item = (Box<[u8]>, Arc<Series>)>,
+    ) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.generation != generation {
+            return;
+        }
         for (written, series) in found {
             let bytes = written.len() + series.tags.len() * size_of::<(ColumnId, Tag)>() + OVERHEAD_BYTES;
             if known.bytes + bytes > BYTES_MAX {

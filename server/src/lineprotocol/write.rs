@@ -73,8 +73,10 @@ pub fn prepare(
     precision: Precision,
     now_ns: i64,
 ) -> Result<Ready, Refused> {
-    let view = engine.view();
+    // In this order: names that change after what is known was read are not remembered.
     let known = cache.read();
+    let generation = known.generation();
+    let view = engine.view();
     let reading = Reading { view: &view, known: &known, precision, now_ns };
     let request = read(body, reading)?;
     let Request { mut tables, new_series, row_count } = request;
@@ -89,7 +91,7 @@ pub fn prepare(
     let writes = tables.into_iter().map(|table| to_write(engine, table, &resolved));
     let writes = writes.collect::<Result<Vec<Write>, Refused>>()?;
     drop(known);
-    cache.remember(new_series.iter().map(|series| Box::from(series.written)).zip(resolved));
+    cache.remember(generation, new_series.iter().map(|series| Box::from(series.written)).zip(resolved));
     Ok(Ready { writes, row_count })
 }
 

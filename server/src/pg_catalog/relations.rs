@@ -154,6 +154,14 @@ fn procedure_arguments(oid: u32) -> Option<Vec<PgType>> {
     types.values.iter().map(pg_type).collect()
 }
 
+/// Whether a function may give another result each time it is called.
+pub(crate) fn is_volatile(oid: u32) -> bool {
+    const OID: usize = 0;
+    const VOLATILITY: usize = 14;
+    let found = fixed("pg_proc").iter().find(|row| row[OID] == Datum::Oid(oid));
+    found.is_some_and(|row| row[VOLATILITY] == Datum::Char(b'v'))
+}
+
 /// A function with the types of its arguments, as `regprocedure` writes it.
 pub(crate) fn procedure_signature(oid: u32) -> Option<String> {
     let types: Vec<String> = procedure_arguments(oid)?.iter().map(format_type).collect();

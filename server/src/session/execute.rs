@@ -28,10 +28,11 @@ use crate::session::settings::Scope;
 use crate::session::transaction::Status;
 use crate::sql::classify::{Kind, classify};
 use crate::sql::copy::{self, Copy, CopyIn, CopyOut, CopySink};
+use crate::sql::defaults::Defaults;
 use crate::sql::dml::{self, InsertSource};
 use crate::sql::names::Resolver;
 use crate::sql::parse::Parsed;
-use crate::sql::rows::{write_durably, write_error};
+use crate::sql::rows::{Target, write_durably, write_error};
 use crate::sqlstate;
 
 mod delete;
@@ -80,7 +81,8 @@ impl Session {
             }
             Kind::Insert(insert) => {
                 let named = !insert.columns.is_empty();
-                let planned = dml::analyze(&insert, &resolver, &format)?;
+                let mut planned = dml::analyze(&insert, &resolver, &format)?;
+                planned.target = self.with_defaults(planned.target)?;
                 let body = match planned.source {
                     InsertSource::Cells(cells) => Body::InsertCells { target: planned.target, cells },
                     InsertSource::Query { query, lenient } => {
@@ -98,7 +100,9 @@ impl Session {
             }
             Kind::Copy(statement) => {
                 let body = match copy::analyze(&statement, &resolver)? {
-                    Copy::In { target, format } => Body::CopyIn { target, format },
+                    Copy::In { target, format } => {
+                        Body::CopyIn { target: self.with_defaults(target)?, format }
+                    }
                     Copy::Out { query, format } => {
                         let query = self.prepare_query(*query, &text, &[], &resolver).await?;
                         let fields =
@@ -247,10 +251,10 @@ impl Session {
             }
             Body::InsertCells { target, cells } => {
                 self.check_writable("INSERT")?;
-                let format = self.format();
+                let (format, target) = (self.format(), self.filled(target)?);
                 let batch = dml::build_cells(
                     &self.server.engine,
-                    target,
+                    &target,
                     cells,
                     values,
                     &prepared.parameters,
@@ -262,7 +266,8 @@ impl Session {
             }
             Body::InsertQuery { target, query } => {
                 self.check_writable("INSERT")?;
-                self.insert_query(target, query, values, control).await
+                let target = self.filled(target)?;
+                self.insert_query(&target, query, values, control).await
             }
             Body::Delete(delete) => {
                 self.check_writable("DELETE")?;
@@ -270,9 +275,10 @@ impl Session {
             }
             Body::CopyIn { target, format } => {
                 self.check_writable("COPY FROM")?;
+                let target = self.filled(target)?;
                 let sink = self.copy_sink(target.collection.id)?;
                 let values = self.format();
-                let copy = CopyIn::start(&self.server, Arc::clone(target), format.clone(), values, sink)?;
+                let copy = CopyIn::start(&self.server, target, format.clone(), values, sink)?;
                 Ok(Outcome::CopyIn(Box::new(copy)))
             }
             Body::CopyOut { query, fields, format } => {
@@ -381,6 +387,22 @@ impl Session {
         }
     }
 
+    /// The target of a statement with the defaults of its columns.
+    fn with_defaults(&mut self, target: Arc<Target>) -> SqlResult<Arc<Target>> {
+        let context = self.catalog_context();
+        let defaults = Defaults::of(&target.collection, &context)?;
+        Ok(Arc::new(Target { defaults, ..(*target).clone() }))
+    }
+
+    /// The same with what they are in the statement that begins.
+    fn filled(&mut self, target: &Arc<Target>) -> SqlResult<Arc<Target>> {
+        if target.defaults.is_empty() {
+            return Ok(Arc::clone(target));
+        }
+        let fill = target.defaults.fill(&self.catalog_context())?;
+        Ok(Arc::new(Target { fill, ..(**target).clone() }))
+    }
+
     fn catalog_context(&mut self) -> CatalogContext {
         CatalogContext {
             view: self.server.engine.view(),
@@ -414,7 +436,7 @@ impl Session {
 
     async fn insert_query(
         &mut self,
-        target: &Arc<crate::sql::rows::Target>,
+        target: &Arc<Target>,
         query: &PlannedQuery,
         values: &[Datum],
         control: &StatementControl,

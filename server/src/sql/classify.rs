@@ -1,12 +1,13 @@
 //! What kind of statement it is: who carries it out, and its command tag.
 
 use sqlparser::ast::{
-    self, CloseCursor, ContextModifier, DiscardObject, Expr, ObjectType, Reset, Set, Statement,
-    TransactionAccessMode, TransactionIsolationLevel, TransactionMode, Value,
+    self, CloseCursor, ContextModifier, DiscardObject, Expr, Reset, Set, Statement, TransactionAccessMode,
+    TransactionIsolationLevel, TransactionMode, Value,
 };
 
 use crate::error::{SqlError, SqlResult};
 use crate::session::settings::Scope;
+use crate::sql::ddl::is_definition;
 use crate::sql::names;
 use crate::sql::parse::Parsed;
 use crate::sqlstate;
@@ -24,7 +25,7 @@ pub enum Kind {
     Copy(Box<Statement>),
     /// EXPLAIN
     Explain(Box<Explain>),
-    /// A change of collections or roles
+    /// A definition: a change of the catalog
     Ddl(Box<Statement>),
     /// BEGIN, START TRANSACTION
     Begin(Vec<TransactionMode>),
@@ -111,13 +112,7 @@ pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
         Statement::Delete(delete) => Kind::Delete(Box::new(delete.clone())),
         Statement::Copy { .. } => Kind::Copy(Box::new(parsed.statement.clone())),
         Statement::Explain { .. } => explain(&parsed.statement)?,
-        Statement::CreateTable(_)
-        | Statement::AlterTable(_)
-        | Statement::CreateRole(_)
-        | Statement::AlterRole { .. } => Kind::Ddl(Box::new(parsed.statement.clone())),
-        Statement::Drop { object_type: ObjectType::Table | ObjectType::Role | ObjectType::User, .. } => {
-            Kind::Ddl(Box::new(parsed.statement.clone()))
-        }
+        definition if is_definition(definition) => Kind::Ddl(Box::new(parsed.statement.clone())),
         Statement::StartTransaction { modes, modifier: None, statements, .. } if statements.is_empty() => {
             Kind::Begin(modes.clone())
         }

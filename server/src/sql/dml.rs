@@ -22,7 +22,7 @@ use crate::plan::parameters::parameter_number;
 use crate::session::field::Field;
 use crate::sql::functions::cast::{CastContext, can_cast, cast_array};
 use crate::sql::names::{self, Resolver, relation_name};
-use crate::sql::rows::{RowsBuilder, Target, not_assignable, to_batch, write_error};
+use crate::sql::rows::{RowsBuilder, Target, not_assignable, to_filled_batch, write_error};
 use crate::sql::types::column_type;
 use crate::sqlstate;
 
@@ -52,8 +52,10 @@ pub enum InsertSource {
 /// A value of an INSERT.
 #[derive(Clone, Debug)]
 pub enum Cell {
-    /// NULL, or DEFAULT, which is NULL here.
+    /// NULL.
     Null,
+    /// DEFAULT.
+    Default,
     /// A string, read as the column's type.
     Text(String),
     /// A value of a type of its own.
@@ -85,7 +87,9 @@ pub fn analyze(insert: &Insert, resolver: &Resolver, format: &FormatSettings) ->
     let columns = insert.columns.iter().map(column_name).collect::<SqlResult<Vec<_>>>()?;
     let mut target = Target::new(collection, &columns)?;
     let Some(query) = &insert.source else {
-        return Err(SqlError::unsupported("INSERT … DEFAULT VALUES"));
+        // INSERT … DEFAULT VALUES
+        let cells = vec![vec![Cell::Default; target.columns.len()]];
+        return Ok(InsertPlan { target: Arc::new(target), source: InsertSource::Cells(cells) });
     };
     let source = match values_of(query) {
         Some(rows) => {
@@ -180,7 +184,7 @@ fn cell(expr: &Expr, format: &FormatSettings) -> SqlResult<Option<Cell>> {
     }
     Ok(match expr {
         Expr::Nested(inner) => return cell(inner, format),
-        Expr::Identifier(ident) if is_word(ident, "default") => Some(Cell::Null),
+        Expr::Identifier(ident) if is_word(ident, "default") => Some(Cell::Default),
         Expr::Value(value) => match &value.value {
             Value::Null => Some(Cell::Null),
             Value::Boolean(value) => Some(Cell::Datum(Datum::Bool(*value), PgType::BOOL)),
@@ -295,6 +299,7 @@ pub fn build_cells(
         for (at, cell) in row.iter().enumerate() {
             match cell {
                 Cell::Null => rows.append_null(at),
+                Cell::Default => rows.append_default(at)?,
                 Cell::Text(text) => rows.append_text(at, text.as_bytes())?,
                 Cell::Datum(datum, pg_type) => rows.append_datum(at, datum, pg_type)?,
                 Cell::Now => rows.append_datum(at, &now, &PgType::TIMESTAMPTZ)?,
@@ -304,7 +309,7 @@ pub fn build_cells(
                 }
             }
         }
-        rows.end_row();
+        rows.end_row()?;
     }
     rows.finish()
 }
@@ -352,5 +357,5 @@ pub fn assign(
         cast_array(array, &fields[at].pg_type, &target.column(at).column_type, context, format)
     });
     let arrays = arrays.collect::<SqlResult<Vec<ArrayRef>>>()?;
-    to_batch(target, &symbols, arrays)
+    to_filled_batch(target, &symbols, arrays, batch.num_rows(), format)
 }

@@ -12,6 +12,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{SqlError, SqlResult};
+use crate::sql::definitions;
 use crate::sql::position::character_position;
 use crate::sqlstate;
 
@@ -55,7 +56,7 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
         SqlError::new(sqlstate::SYNTAX_ERROR, lexical(&error.message)).at(place(text, error.location))
     })?;
     check_bounds(text, &tokens)?;
-    let tokens = spelled_out(tokens);
+    let tokens = definitions::tokens(spelled_out(tokens));
     let offsets = Offsets::new(text);
     let mut parser =
         Parser::new(&dialect).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens.clone());

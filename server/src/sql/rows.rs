@@ -21,6 +21,7 @@ use crate::pgtype::datum::Datum;
 use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::text::decode_utf8;
 use crate::pgtype::types::format_type;
+use crate::sql::defaults::{Defaults, Fill};
 use crate::sqlstate;
 
 /// The columns that a statement gives values for.
@@ -30,6 +31,10 @@ pub struct Target {
     pub collection: Arc<Collection>,
     /// Which, in the order of the statement.
     pub columns: Vec<ColumnId>,
+    /// The defaults of all columns of the collection.
+    pub defaults: Defaults,
+    /// The same, computed for a statement that is carried out.
+    pub fill: Fill,
 }
 
 impl Target {
@@ -40,7 +45,7 @@ impl Target {
     pub fn new(collection: Arc<Collection>, names: &[String]) -> SqlResult<Target> {
         if names.is_empty() {
             let columns = collection.schema.columns().iter().map(|column| column.id).collect();
-            return Ok(Target { collection, columns });
+            return Ok(Target::of(collection, columns));
         }
         let mut columns: Vec<ColumnId> = Vec::with_capacity(names.len());
         for name in names {
@@ -54,7 +59,18 @@ impl Target {
             }
             columns.push(column.id);
         }
-        Ok(Target { collection, columns })
+        Ok(Target::of(collection, columns))
+    }
+
+    fn of(collection: Arc<Collection>, columns: Vec<ColumnId>) -> Target {
+        Target { collection, columns, defaults: Defaults::default(), fill: Fill::default() }
+    }
+
+    /// The same with the columns after its own that rows get a default in.
+    fn with_filled(&self) -> Target {
+        let left_out = self.fill.columns().filter(|id| !self.columns.contains(id));
+        let columns = self.columns.iter().copied().chain(left_out).collect();
+        Target { columns, ..self.clone() }
     }
 
     /// A column by its place in the statement.
@@ -66,7 +82,9 @@ impl Target {
 /// Rows under construction.
 #[derive(Debug)]
 pub struct RowsBuilder {
+    /// With the columns that are filled, after those that are given.
     target: Arc<Target>,
+    given: usize,
     symbols: SymbolDictionaries,
     format: FormatSettings,
     builders: Vec<ColumnBuilder>,
@@ -85,15 +103,12 @@ impl RowsBuilder {
         row_count: usize,
     ) -> SqlResult<RowsBuilder> {
         let symbols = engine.symbols(target.collection.id).map_err(|error| write_error(&error))?;
+        let given = target.columns.len();
+        let target = Arc::new(target.with_filled());
         let column_type = |at| &target.column(at).column_type;
         let builders = (0..target.columns.len()).map(|at| ColumnBuilder::new(column_type(at), row_count));
-        Ok(RowsBuilder {
-            target: Arc::clone(target),
-            symbols,
-            format: format.clone(),
-            builders: builders.collect(),
-            row_count: 0,
-        })
+        let builders = builders.collect();
+        Ok(RowsBuilder { target, given, symbols, format: format.clone(), builders, row_count: 0 })
     }
 
     /// The next row's value of a column is NULL.
@@ -114,15 +129,31 @@ impl RowsBuilder {
     /// # Errors
     /// It cannot be assigned, or not this value.
     pub fn append_datum(&mut self, at: usize, datum: &Datum, source: &PgType) -> SqlResult<()> {
-        self.builders[at].append_datum(datum, &self.format).map_err(|error| match error {
-            CastError::Value(error) => error,
-            CastError::NoCast => not_assignable(self.target.column(at), source),
-        })
+        append(&mut self.builders[at], self.target.column(at), datum, source, &self.format)
     }
 
-    /// The row is complete: every column got its value.
-    pub fn end_row(&mut self) {
+    /// The next row's value of a column is its default.
+    ///
+    /// # Errors
+    /// What its expression raises.
+    pub fn append_default(&mut self, at: usize) -> SqlResult<()> {
+        match self.target.fill.value(self.target.columns[at])? {
+            None => self.append_null(at),
+            Some((datum, pg_type)) => self.append_datum(at, &datum, &pg_type)?,
+        }
+        Ok(())
+    }
+
+    /// The row is complete: every column that was given got its value; the others get theirs.
+    ///
+    /// # Errors
+    /// What the expression of a default raises.
+    pub fn end_row(&mut self) -> SqlResult<()> {
+        for at in self.given..self.builders.len() {
+            self.append_default(at)?;
+        }
         self.row_count += 1;
+        Ok(())
     }
 
     /// How many rows are complete.
@@ -158,6 +189,61 @@ pub fn not_assignable(column: &Column, source: &PgType) -> SqlError {
         .with_hint("You will need to rewrite or cast the expression.")
 }
 
+/// Rows from arrays in the order of the target, with defaults in the columns that are left out; see
+/// [`to_batch`].
+///
+/// # Errors
+/// A row is not one of the collection, or what the expression of a default raises.
+pub fn to_filled_batch(
+    target: &Target,
+    symbols: &SymbolDictionaries,
+    mut arrays: Vec<ArrayRef>,
+    row_count: usize,
+    format: &FormatSettings,
+) -> SqlResult<WriteBatch> {
+    let all = target.with_filled();
+    for at in target.columns.len()..all.columns.len() {
+        let column = all.column(at);
+        let mut builder = ColumnBuilder::new(&column.column_type, row_count);
+        for _ in 0..row_count {
+            match all.fill.value(column.id)? {
+                None => builder.append_null(),
+                Some((datum, pg_type)) => append(&mut builder, column, &datum, &pg_type, format)?,
+            }
+        }
+        arrays.push(builder.finish());
+    }
+    to_batch(&all, symbols, arrays)
+}
+
+fn append(
+    builder: &mut ColumnBuilder,
+    column: &Column,
+    datum: &Datum,
+    source: &PgType,
+    format: &FormatSettings,
+) -> SqlResult<()> {
+    builder.append_datum(datum, format).map_err(|error| match error {
+        CastError::Value(error) => error,
+        CastError::NoCast => not_assignable(column, source),
+    })
+}
+
+/// The one value of an expression as an array of a column's type; symbols are texts.
+///
+/// # Errors
+/// It cannot be assigned to the column, or not this value.
+pub fn one_value(
+    column: &Column,
+    datum: &Datum,
+    source: &PgType,
+    format: &FormatSettings,
+) -> SqlResult<ArrayRef> {
+    let mut builder = ColumnBuilder::new(&column.column_type, 1);
+    append(&mut builder, column, datum, source, format)?;
+    Ok(builder.finish())
+}
+
 /// Rows from arrays in the order of the target, in the types of the collection but for symbols,
 /// which are texts.
 ///
@@ -182,7 +268,7 @@ pub fn to_batch(
 
 fn intern(symbols: &SymbolDictionaries, column: &Column, texts: &ArrayRef) -> SqlResult<ArrayRef> {
     let dictionary =
-        symbols.get(column.id).ok_or_else(|| SqlError::internal("a symbol has no dictionary"))?;
+        symbols.get(column.id).ok_or_else(|| write_error(&WriteError::NoSuchColumn(column.id)))?;
     let numbers = match texts.data_type() {
         arrow::datatypes::DataType::Utf8 => dictionary.intern_array(texts.as_string::<i32>().iter()),
         arrow::datatypes::DataType::Utf8View => dictionary.intern_array(texts.as_string_view().iter()),
@@ -241,10 +327,12 @@ pub fn write_error(error: &WriteError) -> SqlError {
             .with_hint("Use text instead of SYMBOL for values that hardly repeat."),
         WriteError::Wal(error) => wal_error(error),
         WriteError::Segment(error) => job_error(error),
-        WriteError::EmptyBatch
-        | WriteError::ColumnGivenTwice(_)
-        | WriteError::NoSuchColumn(_)
-        | WriteError::WrongArray { .. } => SqlError::internal(error),
+        WriteError::NoSuchColumn(_) => {
+            new(sqlstate::UNDEFINED_COLUMN, "a column was dropped meanwhile".to_owned())
+        }
+        WriteError::EmptyBatch | WriteError::ColumnGivenTwice(_) | WriteError::WrongArray { .. } => {
+            SqlError::internal(error)
+        }
     }
 }
 

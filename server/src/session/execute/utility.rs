@@ -273,11 +273,13 @@ impl Session {
         self.check_writable(what)?;
         let resolver = self.resolver();
         let (server, role) = (Arc::clone(&self.server), self.role.clone());
-        let statement = statement.clone();
+        let (statement, expressions) = (statement.clone(), self.catalog_context());
         // The catalog is written and synced, which blocks.
         let defined = self.server.query_runtime.spawn_blocking(move || {
             let context = DdlContext {
                 engine: &server.engine,
+                series: &server.series,
+                expressions: &expressions,
                 resolver: &resolver,
                 role: &role,
                 salt: server.random_bytes(),

@@ -172,7 +172,7 @@ impl Reader {
             let error = SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, message);
             return Err(error.with_context(place()));
         }
-        rows.end_row();
+        rows.end_row()?;
         Ok(())
     }
 
