@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use tidemark_catalog::collection::Collection;
-use tidemark_catalog::ids::Lsn;
+use tidemark_catalog::ids::{CollectionId, Lsn};
 
 use crate::batch::{Gaps, WriteBatch};
 use crate::collection::{CollectionRuntime, Frozen};
@@ -278,6 +278,11 @@ impl StageTask {
     ) -> Arc<StageTask> {
         let outcome = Mutex::new(Outcome::Waiting);
         Arc::new(StageTask { runtime, collection, memtable, outcome, done: Condvar::new() })
+    }
+
+    /// Whose rows they are.
+    pub(crate) fn collection(&self) -> CollectionId {
+        self.runtime.id
     }
 
     /// Writes the segments.

@@ -35,6 +35,11 @@ impl SymbolDictionaries {
         self.0.get(&id)
     }
 
+    /// All of them, by column.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ColumnId, &Arc<SymbolDictionary>)> {
+        self.0.iter().map(|(id, dictionary)| (*id, dictionary))
+    }
+
     fn adapted_to(&self, collection: &Collection) -> SymbolDictionaries {
         let columns = collection.schema.columns().iter();
         let symbols = columns.filter(|column| column.column_type == ColumnType::Symbol);

@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -495,6 +495,7 @@ impl Drop for Engine {
 
 impl Inner {
     pub(crate) fn run(&self, job: Job) {
+        let _running = self.executor.begin(&job);
         match job {
             Job::Flush(id) => flush::run(self, id),
             Job::Stage(task) => task.run(self),
@@ -793,7 +794,12 @@ impl Inner {
     }
 }
 
+/// The file of a segment.
+pub fn segment_file(data_directory: &Path, collection: CollectionId, segment: SegmentId) -> PathBuf {
+    path(data_directory, collection, segment)
+}
+
 /// The directory of a collection's segments, for tools that read them as plain Parquet.
-pub fn segment_directory(data_directory: &Path, collection: CollectionId) -> std::path::PathBuf {
+pub fn segment_directory(data_directory: &Path, collection: CollectionId) -> PathBuf {
     directory(data_directory, collection)
 }

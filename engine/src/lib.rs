@@ -22,6 +22,7 @@ mod durable;
 pub mod engine;
 pub mod env;
 pub mod error;
+pub mod inspect;
 mod jobs;
 pub mod memtable;
 pub mod metrics;

@@ -31,6 +31,7 @@ use crate::sqlstate;
 use self::compile::{Compiler, Fault};
 use self::plan::QueryPlan;
 use self::run::Run;
+use self::system::System;
 
 mod aggregate;
 mod arrays;
@@ -47,10 +48,11 @@ mod plan;
 mod relations;
 mod run;
 mod sort;
+pub mod system;
 mod types;
 mod walk;
 
-pub(crate) use self::names::{quote_ident, quote_literal};
+pub(crate) use self::names::{quote_ident, quote_literal, split_qualified};
 pub use self::run::Effect;
 
 #[cfg(test)]
@@ -75,6 +77,8 @@ pub struct CatalogContext {
     pub process: i32,
     /// When the server started, in microseconds since 1970.
     pub started_us: i64,
+    /// The running server.
+    pub system: Arc<dyn System>,
 }
 
 /// Why the interpreter gives no answer.

@@ -12,7 +12,9 @@ use tidemark_catalog::collection::{
     CalendarInterval, Collection, CollectionKind, IntervalUnit, TimeseriesOptions,
 };
 use tidemark_catalog::edit::{CatalogEdit, Change};
-use tidemark_catalog::ids::{BOOTSTRAP_ROLE, CollectionId, ColumnId, Lsn, NAMESPACE_PUBLIC, RoleId};
+use tidemark_catalog::ids::{
+    BOOTSTRAP_ROLE, CollectionId, ColumnId, Lsn, NAMESPACE_PUBLIC, PartitionId, RoleId, SegmentId,
+};
 use tidemark_catalog::role::Role;
 use tidemark_catalog::schema::{NewColumn, Nullability, Schema};
 use tidemark_catalog::store::CatalogFile;
@@ -90,6 +92,44 @@ fn view() -> Arc<View> {
 
 static VIEW: LazyLock<Arc<View>> = LazyLock::new(view);
 
+/// A server that does nothing.
+#[derive(Debug)]
+struct Quiet;
+
+impl System for Quiet {
+    fn is_sealed(&self, _: CollectionId, _: PartitionId) -> bool {
+        false
+    }
+
+    fn segment_file(&self, _: CollectionId, _: SegmentId) -> String {
+        String::new()
+    }
+
+    fn memtables(&self) -> Vec<system::Memtables> {
+        Vec::new()
+    }
+
+    fn log(&self) -> system::Log {
+        let file = system::LogFile { name: "1.wal".to_owned(), first: Lsn(1), bytes: Some(100) };
+        system::Log { visible: Lsn(7), durable: Lsn(6), files: vec![file] }
+    }
+
+    fn jobs(&self) -> Vec<system::Job> {
+        let collection = Some(CollectionId(16384));
+        let running_for = Some(std::time::Duration::from_millis(1500));
+        vec![system::Job { name: "flush", collection, running_for, due_in: None }]
+    }
+
+    fn symbols(&self) -> Vec<system::Symbols> {
+        let (collection, column) = (CollectionId(16384), ColumnId(2));
+        vec![system::Symbols { collection, column, text_count: 3, memory_bytes: 99 }]
+    }
+
+    fn merges(&self) -> Vec<system::Merge> {
+        Vec::new()
+    }
+}
+
 /// A session on a server with one collection.
 fn context() -> CatalogContext {
     let role =
@@ -104,6 +144,7 @@ fn context() -> CatalogContext {
         format: FormatSettings::initial(TimeZone::utc(), 1_600_000_000_000_000),
         process: 7,
         started_us: 1_500_000_000_000_000,
+        system: Arc::new(Quiet),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::session::field::{Field, Fields};
 use crate::session::outcome::{Outcome, RowSource};
 use crate::session::prepared::{Body, PlannedUnder, Prepared};
 use crate::session::settings::Scope;
+use crate::session::system::RunningSystem;
 use crate::session::transaction::Status;
 use crate::sql::classify::{Kind, classify};
 use crate::sql::copy::{self, Copy, CopyIn, CopyOut, CopySink};
@@ -233,6 +234,9 @@ impl Session {
             if self.transaction.status() == Status::Failed && !kind.ends_transaction() {
                 return Err(in_failed_transaction());
             }
+            if let Kind::Call(call) = kind {
+                return self.call(call, (values, &prepared.parameters), control).await;
+            }
             return self.execute_utility(kind, control).await;
         }
         if self.transaction.status() == Status::Failed {
@@ -413,6 +417,7 @@ impl Session {
             settings: self.settings.clone(),
             format: self.format(),
             process: self.registered.process(),
+            system: Arc::new(RunningSystem(Arc::clone(&self.server.engine))),
         }
     }
 
@@ -556,6 +561,7 @@ impl Body {
             Body::Delete(delete) => delete.query.parameters.clone(),
             Body::InsertCells { target, cells } => dml::cell_parameters(cells, target, declared),
             Body::Explain { query, .. } => query.parameters(declared),
+            Body::Other(Kind::Call(call)) => call.parameters(declared),
             _ => declared.iter().map(|it| it.clone().unwrap_or(PgType::TEXT)).collect(),
         }
     }

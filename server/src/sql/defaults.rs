@@ -137,6 +137,22 @@ fn compile(
     Ok(DefaultExpr { source: Source::Computed(query), is_volatile: calls_volatile(expr) })
 }
 
+/// A constant expression's value with its type; that of a string that has no type of its own is unknown.
+///
+/// # Errors
+/// It is none, or what it raises.
+pub fn constant(expr: &Expr, context: &CatalogContext) -> SqlResult<(Datum, PgType)> {
+    if let Some(text) = literal(expr) {
+        return Ok((Datum::Text(text.to_owned()), PgType::UNKNOWN));
+    }
+    let query = query_of(&format!("SELECT {expr}"))?;
+    let query = CatalogQuery::analyze(&query, &[], context).map_err(|error| match error {
+        NotAnswered::Error(error) => error,
+        NotAnswered::NotOurs => SqlError::unsupported(format!("the expression {expr} here")),
+    })?;
+    DefaultExpr { source: Source::Computed(query), is_volatile: false }.value(context)
+}
+
 /// A string without a type of its own, which is read as the column's.
 fn literal(expr: &Expr) -> Option<&str> {
     match expr {

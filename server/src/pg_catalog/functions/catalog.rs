@@ -1,9 +1,9 @@
 //! Functions that describe things of the catalog.
 
 use crate::error::{SqlError, SqlResult};
-use crate::pg_catalog::functions::{ScalarBody, any, int, oid, text, texted};
+use crate::pg_catalog::functions::{ScalarBody, any, flag, int, oid, text, texted};
 use crate::pg_catalog::names;
-use crate::pg_catalog::relations;
+use crate::pg_catalog::relations::{self, declared};
 use crate::pg_catalog::run::Run;
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
@@ -15,7 +15,10 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
         Ok(names::reg(any(&values[0])?.0.oid(), &PgType::REGTYPE, run.context))
     }),
     ("pg_get_expr(pg_node_tree,oid) text", first_text),
-    ("pg_get_expr(pg_node_tree,oid,bool) text", first_text),
+    ("pg_get_expr(pg_node_tree,oid,bool) text", |_, values| match flag(values, 2) {
+        true => texted(without_parentheses(text(values, 0))),
+        false => first_text_of(values),
+    }),
     ("pg_get_constraintdef(oid) text", nothing),
     ("pg_get_constraintdef(oid,bool) text", nothing),
     ("pg_get_indexdef(oid) text", nothing),
@@ -42,9 +45,18 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
         let id = oid(values, 0);
         texted(names::role_name(run.context, id).unwrap_or_else(|| format!("unknown (OID={id})")))
     }),
-    ("col_description(oid,int4) text", nothing),
-    ("obj_description(oid) text", nothing),
-    ("obj_description(oid,name) text", namespace_description),
+    ("col_description(oid,int4) text", |run, values| {
+        let column = u32::try_from(int(values, 1)).unwrap_or(0);
+        Ok(commented(run, values, Some(declared::CLASS_RELATION), column))
+    }),
+    ("obj_description(oid) text", |run, values| Ok(commented(run, values, None, 0))),
+    ("obj_description(oid,name) text", |run, values| {
+        let class = relations::by_name("pg_catalog", text(values, 1)).map(|it| it.oid);
+        match class.map(|class| commented(run, values, Some(class), 0)) {
+            Some(Datum::Null) | None => namespace_description(run, values),
+            Some(comment) => Ok(comment),
+        }
+    }),
     ("shobj_description(oid,name) text", nothing),
     ("pg_describe_object(oid,oid,int4) text", nothing),
     ("pg_table_is_visible(oid) bool", |run, values| {
@@ -103,12 +115,42 @@ fn nothing(_: &Run<'_>, _: &[Datum]) -> SqlResult<Datum> {
     Ok(Datum::Null)
 }
 
+/// What users say of the object whose oid is the first argument.
+fn commented(run: &Run<'_>, values: &[Datum], class: Option<u32>, column: u32) -> Datum {
+    declared::comment(run, oid(values, 0), class, column).map_or(Datum::Null, Datum::Text)
+}
+
 fn yes(_: &Run<'_>, _: &[Datum]) -> SqlResult<Datum> {
     Ok(Datum::Bool(true))
 }
 
 fn first_text(_: &Run<'_>, values: &[Datum]) -> SqlResult<Datum> {
+    first_text_of(values)
+}
+
+fn first_text_of(values: &[Datum]) -> SqlResult<Datum> {
     Ok(values[0].clone())
+}
+
+/// An expression without the parentheses around all of it.
+fn without_parentheses(expression: &str) -> &str {
+    let Some(inner) = expression.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) else {
+        return expression;
+    };
+    let mut depth = 0_i32;
+    let mut quoted = false;
+    for character in inner.chars() {
+        match character {
+            '\'' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth -= 1,
+            _ => {}
+        }
+        if depth < 0 {
+            return expression;
+        }
+    }
+    inner
 }
 
 /// `format_type`: the name of a type with what its modifier says.
