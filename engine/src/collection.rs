@@ -199,6 +199,15 @@ impl State {
         frozen.chain(self.active.log_floor()).min()
     }
 
+    /// The latest instant of any row; `None` without rows.
+    pub(crate) fn newest_time(&self) -> Option<i64> {
+        let memtables = self.frozen.iter().map(|frozen| &frozen.memtable).chain([&self.active]);
+        let chunks = memtables.flat_map(Memtable::chunks).map(|chunk| chunk.time_bounds().1);
+        let staged = self.frozen.iter().flat_map(|frozen| frozen.staged.iter());
+        let segments = self.segments.iter().chain(staged).map(|handle| handle.segment().time_max);
+        chunks.chain(segments).max()
+    }
+
     pub(crate) fn memtable_bytes(&self) -> usize {
         let frozen: usize = self.frozen.iter().map(|frozen| frozen.memtable.memory_bytes()).sum();
         frozen + self.active.memory_bytes()

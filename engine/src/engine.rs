@@ -37,6 +37,7 @@ use crate::durable;
 use crate::env::{Env, Join, LockGuard};
 use crate::error::{DdlError, JobError, OpenError, ReadError, WalError, WriteError};
 use crate::jobs::merge::{self, MergeRecord};
+use crate::jobs::retention::{self, ClockWatch};
 use crate::jobs::{Executor, Job, flush, gc};
 use crate::memtable::Memtable;
 use crate::memtable::budget::{Budget, Charge};
@@ -53,6 +54,7 @@ use crate::wal::format::RecordKind;
 use crate::wal::writer::{Appended, Wal};
 
 pub use crate::jobs::merge::MergeRecord as Merge;
+pub use crate::jobs::retention::Dropped;
 pub use crate::timeseries::picker::MergeReason;
 pub use crate::wal::writer::Durability;
 
@@ -89,6 +91,7 @@ pub(crate) struct Inner {
     pub(crate) merging: Mutex<()>,
     /// The last merges, oldest first.
     pub(crate) merges: Mutex<VecDeque<MergeRecord>>,
+    pub(crate) clock_watch: ClockWatch,
     /// Queries that run, for which merges make room.
     pub(crate) queries: Arc<RunningQueries>,
     pub(crate) flush_failures: AtomicU32,
@@ -201,6 +204,7 @@ impl Engine {
         }
         inner.executor.submit(Job::Age, AGE_INTERVAL);
         inner.executor.submit(Job::TruncateLog, Duration::ZERO);
+        inner.executor.submit(Job::Retain, retention::INTERVAL);
         Ok(Engine { inner, threads: Mutex::new(threads), _lock: lock })
     }
 
@@ -438,6 +442,17 @@ impl Engine {
         merge::merge_all(&self.inner, &runtime)
     }
 
+    /// Drops the partitions that ended at an instant or before it, in the unit of the time key, with all
+    /// of their rows. What is in memory is flushed first.
+    ///
+    /// # Errors
+    /// The collection does not exist, cannot be flushed, or the catalog fails.
+    pub fn drop_partitions(&self, id: CollectionId, ended_by: i64) -> Result<Dropped, JobError> {
+        let runtime = self.inner.runtime(id).ok_or(JobError::Dropped(id))?;
+        self.flush(id)?;
+        retention::drop_ended_by(&self.inner, &runtime, ended_by)
+    }
+
     /// The last merges, oldest first.
     pub fn merges(&self) -> Vec<MergeRecord> {
         self.inner.merges.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
@@ -520,6 +535,7 @@ impl Inner {
             Job::Flush(id) => flush::run(self, id),
             Job::Stage(task) => task.run(self),
             Job::Merge => merge::run(self),
+            Job::Retain => retention::run(self),
             Job::TruncateLog => {
                 if let Err(error) = gc::truncate_log(self) {
                     tracing::warn!(%error, "cannot remove old log files");

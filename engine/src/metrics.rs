@@ -46,6 +46,8 @@ pub struct Metrics {
     pub merge_bytes: Counter,
     /// Merges that failed, or were overtaken by another change.
     pub merge_failures: Counter,
+    /// Partitions that were dropped.
+    pub partitions_dropped: Counter,
     /// Rows that were deleted.
     pub rows_deleted: Counter,
     /// Rows put back from the log on opening.

@@ -40,6 +40,7 @@ use crate::engine::{Engine, Inner};
 use crate::env::{Env, Files, LockGuard, OpenMode};
 use crate::error::{OpenError, WalFormatError, WalOpenError, WriteError};
 use crate::jobs::gc::FIRST_LOG_FILE;
+use crate::jobs::retention::ClockWatch;
 use crate::jobs::{Executor, flush};
 use crate::memtable::Memtable;
 use crate::memtable::budget::Budget;
@@ -121,6 +122,7 @@ fn open(
         collections: RwLock::new(collections),
         bulk: Mutex::default(),
         ddl: Mutex::default(),
+        clock_watch: ClockWatch::new(env.clock.as_ref()),
         merging: Mutex::default(),
         merges: Mutex::default(),
         queries: Arc::default(),

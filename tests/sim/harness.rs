@@ -178,7 +178,7 @@ impl Harness {
             if self.world.is_without_power() {
                 return;
             }
-            match self.world.choose(24) {
+            match self.world.choose(25) {
                 0..=6 => self.write_rows(&["a"], 1),
                 7..=9 => self.write_rows(&["a", "b"], 7),
                 10..=11 => self.write_rows(&["b"], 60),
@@ -190,6 +190,7 @@ impl Harness {
                 17 => self.flush(),
                 18 => self.merge(),
                 20..=21 => self.delete(),
+                22 => self.drop_partitions(),
                 // Long enough for partitions to get no more rows.
                 19 => self.world.advance(Duration::from_secs(40)),
                 _ => self.step_until_idle(),
@@ -263,6 +264,24 @@ impl Harness {
                 self.model.leave_delete_unknown(rows);
             }
             // Nothing is deleted.
+            Err(_) => {}
+        }
+    }
+
+    /// Drops the partitions, which are hours, before some instant.
+    fn drop_partitions(&mut self) {
+        let name = NAMES[usize::try_from(self.world.choose(2)).unwrap()];
+        let hours = u64::try_from(self.next_row / 50 + 1).unwrap();
+        let instant = i64::try_from(self.world.choose(hours)).unwrap() * HOUR_US / 3;
+        let ended = |time: i64| (time.div_euclid(HOUR_US) + 1) * HOUR_US <= instant;
+        let rows = self.rows_where(name, |_, time| ended(time));
+        match self.engine().drop_partitions(self.id(name), instant) {
+            Ok(dropped) => {
+                assert_eq!(dropped.rows, rows.len() as u64, "so many rows are dropped");
+                self.model.delete(&rows);
+            }
+            Err(JobError::Publish(EditError::Storage(_))) => self.model.leave_delete_unknown(rows),
+            // Nothing is dropped.
             Err(_) => {}
         }
     }
