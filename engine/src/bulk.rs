@@ -20,7 +20,7 @@ use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::Lsn;
 
 use crate::batch::WriteBatch;
-use crate::collection::{CollectionRuntime, Frozen};
+use crate::collection::CollectionRuntime;
 use crate::engine::{CommitTicket, Inner, Write};
 use crate::error::{JobError, WalError, WriteError};
 use crate::jobs::{Job, flush};
@@ -215,8 +215,7 @@ pub(crate) fn attach(
     state.freeze();
     let mut memtable = Memtable::default();
     memtable.push_bulk(lsn, begin, rows, now);
-    let frozen = Frozen { memtable, staged, lsn_max: lsn, log_floor: begin };
-    state.frozen.push_back(Arc::new(frozen));
+    state.push_staged(memtable, staged, lsn, begin);
 }
 
 impl Drop for BulkWrite {

@@ -16,10 +16,13 @@ use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn, PartitionId};
 use tidemark_catalog::types::ColumnType;
 
+use crate::dedup::index::LayerIndex;
+use crate::dedup::resolve::{Layer, LayerRows};
 use crate::memtable::Memtable;
+use crate::memtable::budget::Budget;
 use crate::memtable::symbols::SymbolDictionary;
 use crate::segment::handle::SegmentHandle;
-use crate::snapshot::CollectionSnapshot;
+use crate::snapshot::{CollectionSnapshot, SnapshotChunk, StagedSegment};
 
 /// The dictionaries of a collection's symbol columns.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +58,32 @@ pub(crate) struct Frozen {
     pub(crate) lsn_max: Lsn,
     /// The first record of the log that is needed until this is flushed.
     pub(crate) log_floor: Lsn,
+    /// The keys of a collection with a `dedup_key`.
+    pub(crate) keys: Option<FrozenKeys>,
+}
+
+/// The keys of what is frozen, a layer for each part of it.
+#[derive(Debug)]
+pub(crate) struct FrozenKeys {
+    pub(crate) staged: Vec<Arc<LayerIndex>>,
+    pub(crate) memtable: Arc<LayerIndex>,
+}
+
+impl Frozen {
+    /// Its layers, oldest first; none for a collection without a `dedup_key`.
+    pub(crate) fn layers(&self) -> Vec<Layer> {
+        let Some(keys) = &self.keys else { return Vec::new() };
+        let staged = self.staged.iter().zip(&keys.staged).map(|(handle, index)| Layer {
+            index: Arc::clone(index),
+            rows: LayerRows::Segment(Arc::clone(handle), self.lsn_max),
+        });
+        staged.chain([memtable_layer(&self.memtable, &keys.memtable, self.lsn_max)]).collect()
+    }
+}
+
+fn memtable_layer(memtable: &Memtable, index: &Arc<LayerIndex>, lsn: Lsn) -> Layer {
+    let chunks = memtable.chunks().iter().map(|chunk| (Arc::clone(chunk), chunk.rows_visible_at(lsn)));
+    Layer { index: Arc::clone(index), rows: LayerRows::Memtable(chunks.collect()) }
 }
 
 /// A collection while the engine runs.
@@ -76,6 +105,9 @@ pub(crate) struct CollectionRuntime {
 pub(crate) struct State {
     pub(crate) collection: Arc<Collection>,
     pub(crate) active: Memtable,
+    /// The keys of the active memtable, for a collection with a `dedup_key`.
+    active_keys: Option<Arc<LayerIndex>>,
+    budget: Arc<Budget>,
     /// Oldest first.
     pub(crate) frozen: VecDeque<Arc<Frozen>>,
     pub(crate) segments: Arc<Vec<Arc<SegmentHandle>>>,
@@ -95,7 +127,12 @@ pub(crate) struct State {
 }
 
 impl CollectionRuntime {
-    pub(crate) fn new(collection: Arc<Collection>, segments: Vec<Arc<SegmentHandle>>) -> CollectionRuntime {
+    pub(crate) fn new(
+        collection: Arc<Collection>,
+        segments: Vec<Arc<SegmentHandle>>,
+        budget: &Arc<Budget>,
+    ) -> CollectionRuntime {
+        let has_keys = !collection.timeseries().dedup_key.is_empty();
         CollectionRuntime {
             id: collection.id,
             symbols: RwLock::new(SymbolDictionaries::default().extended_for(&collection)),
@@ -105,6 +142,8 @@ impl CollectionRuntime {
             state: Mutex::new(State {
                 collection,
                 active: Memtable::default(),
+                active_keys: has_keys.then(|| Arc::new(LayerIndex::new(budget))),
+                budget: Arc::clone(budget),
                 frozen: VecDeque::new(),
                 segments: Arc::new(segments),
                 dropped: false,
@@ -188,9 +227,31 @@ impl State {
         let (Some((_, lsn_max)), Some(log_floor)) = (memtable.lsn_bounds(), memtable.log_floor()) else {
             return false;
         };
-        let frozen = Frozen { memtable, staged: Vec::new(), lsn_max, log_floor };
+        let new_keys = || Arc::new(LayerIndex::new(&self.budget));
+        let keys = self
+            .active_keys
+            .as_mut()
+            .map(|keys| FrozenKeys { staged: Vec::new(), memtable: std::mem::replace(keys, new_keys()) });
+        let frozen = Frozen { memtable, staged: Vec::new(), lsn_max, log_floor, keys };
         self.frozen.push_back(Arc::new(frozen));
         true
+    }
+
+    /// Adds a bulk write with staged segments, committed after all that is here.
+    pub(crate) fn push_staged(
+        &mut self,
+        memtable: Memtable,
+        staged: Vec<Arc<SegmentHandle>>,
+        lsn: Lsn,
+        log_floor: Lsn,
+    ) {
+        let new_keys = || Arc::new(LayerIndex::new(&self.budget));
+        let keys = self.active_keys.as_ref().map(|_| FrozenKeys {
+            staged: staged.iter().map(|_| new_keys()).collect(),
+            memtable: new_keys(),
+        });
+        let frozen = Frozen { memtable, staged, lsn_max: lsn, log_floor, keys };
+        self.frozen.push_back(Arc::new(frozen));
     }
 
     /// The first record of the log that is needed for this collection; `None` when none is.
@@ -214,16 +275,45 @@ impl State {
     }
 
     pub(crate) fn snapshot_at(&self, lsn: Lsn, symbols: SymbolDictionaries) -> CollectionSnapshot {
-        let memtables = self.frozen.iter().map(|frozen| &frozen.memtable).chain([&self.active]);
-        let chunks = memtables.flat_map(Memtable::chunks);
-        let chunks = chunks.map(|chunk| (Arc::clone(chunk), chunk.rows_visible_at(lsn)));
-        let staged = self.frozen.iter().filter(|frozen| frozen.lsn_max <= lsn);
-        let staged = staged.flat_map(|frozen| frozen.staged.iter());
-        CollectionSnapshot {
-            collection: Arc::clone(&self.collection),
-            chunks: chunks.filter(|(_, row_count)| *row_count > 0).collect(),
-            segments: self.segments.iter().chain(staged).map(Arc::clone).collect(),
-            symbols,
+        let mut chunks = Vec::new();
+        let mut staged = Vec::new();
+        let mut layers = Vec::new();
+        for frozen in &self.frozen {
+            if frozen.lsn_max <= lsn {
+                let keys = frozen.keys.iter().flat_map(|keys| keys.staged.iter().map(Some));
+                let keys = keys.chain(std::iter::repeat(None));
+                staged.extend(frozen.staged.iter().zip(keys).map(|(handle, keys)| StagedSegment {
+                    handle: Arc::clone(handle),
+                    keys: keys.map(Arc::clone),
+                }));
+                layers.extend(frozen.layers());
+            }
+            let keys = frozen.keys.as_ref().map(|keys| &keys.memtable);
+            add_chunks(&mut chunks, &frozen.memtable, keys, lsn);
+            if frozen.lsn_max > lsn {
+                layers.extend(keys.map(|keys| memtable_layer(&frozen.memtable, keys, lsn)));
+            }
         }
+        add_chunks(&mut chunks, &self.active, self.active_keys.as_ref(), lsn);
+        layers.extend(self.active_keys.as_ref().map(|keys| memtable_layer(&self.active, keys, lsn)));
+        let segments = Arc::clone(&self.segments);
+        CollectionSnapshot::new(Arc::clone(&self.collection), lsn, chunks, segments, staged, layers, symbols)
+    }
+}
+
+fn add_chunks(
+    chunks: &mut Vec<SnapshotChunk>,
+    memtable: &Memtable,
+    keys: Option<&Arc<LayerIndex>>,
+    lsn: Lsn,
+) {
+    let mut first_row = 0;
+    for chunk in memtable.chunks() {
+        let row_count = chunk.rows_visible_at(lsn);
+        if row_count > 0 {
+            let keys = keys.map(|keys| (Arc::clone(keys), first_row));
+            chunks.push(SnapshotChunk { chunk: Arc::clone(chunk), row_count, keys });
+        }
+        first_row += chunk.row_count();
     }
 }

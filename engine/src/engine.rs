@@ -342,7 +342,7 @@ impl Engine {
             flushed_lsn: Lsn::ZERO,
         });
         inner.commit_edit(&CatalogEdit::new().with(Change::CreateCollection(Arc::clone(&collection))))?;
-        let runtime = CollectionRuntime::new(Arc::clone(&collection), Vec::new());
+        let runtime = CollectionRuntime::new(Arc::clone(&collection), Vec::new(), &inner.budget);
         inner.lock_collections_mut().insert(collection.id, Arc::new(runtime));
         Ok(collection)
     }

@@ -48,6 +48,8 @@ pub struct Metrics {
     pub merge_failures: Counter,
     /// Partitions that were dropped.
     pub partitions_dropped: Counter,
+    /// Rows of segments that a later row of the same key replaced.
+    pub rows_replaced: Counter,
     /// Rows that were deleted.
     pub rows_deleted: Counter,
     /// Rows put back from the log on opening.

@@ -105,7 +105,8 @@ fn open(
     let metrics = Arc::new(Metrics::default());
     let blocks = BlockCache::new(options.block_cache_bytes, options.segment_page_rows);
     let segment_files = SegmentFiles::new(env.clone(), Arc::clone(&metrics), blocks);
-    let collections = open_collections(&segment_files, &options.directory, &view);
+    let budget = Budget::new(options.memtable_bytes_hard);
+    let collections = open_collections(&segment_files, &options.directory, &view, &budget);
     let mut bulk_commits = BTreeMap::new();
     let wal_options = WalOptions {
         directory: options.directory.join(LOG),
@@ -116,7 +117,7 @@ fn open(
     };
     let (wal, scan) = wal::open(&env, wal_options, |located| note_bulk_commit(&mut bulk_commits, located))?;
     let inner = Inner {
-        budget: Budget::new(options.memtable_bytes_hard),
+        budget,
         executor: Executor::new(Arc::clone(&env.clock)),
         files: segment_files,
         collections: RwLock::new(collections),
@@ -274,6 +275,7 @@ fn open_collections(
     files: &Arc<SegmentFiles>,
     directory: &Path,
     view: &View,
+    budget: &Arc<Budget>,
 ) -> BTreeMap<CollectionId, Arc<CollectionRuntime>> {
     let open = |view: &tidemark_catalog::view::CollectionView| {
         let collection = &view.collection;
@@ -282,7 +284,7 @@ fn open_collections(
             let name = collection.name.clone();
             Arc::new(SegmentHandle::new(files, Arc::clone(segment), path, name).checked())
         });
-        let runtime = CollectionRuntime::new(Arc::clone(collection), segments.collect());
+        let runtime = CollectionRuntime::new(Arc::clone(collection), segments.collect(), budget);
         (collection.id, Arc::new(runtime))
     };
     view.collections().map(open).collect()

@@ -7,7 +7,10 @@
 //! what the model says: every acknowledged commit once and whole; of the commits that were under
 //! way, each whole or not at all; nothing else. After that the run goes on in the same world.
 
+#[allow(dead_code, reason = "shared with the other target")]
 mod harness;
+#[allow(dead_code, reason = "shared with the other target")]
+mod keyed;
 mod model;
 
 use std::collections::BTreeSet;
@@ -19,6 +22,13 @@ use tidemark_engine::env::sim::{Fault, World};
 fn power_cuts_at_random_points_lose_and_double_nothing() {
     for seed in 0..seeds() {
         run_with_power_cuts(seed);
+    }
+}
+
+#[test]
+fn the_last_row_of_each_key_is_there_after_power_cuts() {
+    for seed in 0..seeds() {
+        keyed::run_with_power_cuts(seed);
     }
 }
 

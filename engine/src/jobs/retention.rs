@@ -9,10 +9,10 @@
 //! the next time.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tidemark_catalog::edit::{CatalogEdit, Change};
+use tidemark_catalog::edit::Change;
 use tidemark_catalog::ids::PartitionId;
 
 use crate::collection::CollectionRuntime;
@@ -20,6 +20,7 @@ use crate::engine::Inner;
 use crate::env::Clock;
 use crate::error::JobError;
 use crate::jobs::Job;
+use crate::manifest::ManifestEdit;
 use crate::timeseries::retention::{Moment, cutoff, ended_by};
 
 /// How often partitions are looked at.
@@ -113,24 +114,21 @@ pub(crate) fn drop_ended_by(
     if ended.is_empty() {
         return Ok(Dropped::default());
     }
-    let mut edit = CatalogEdit::new();
+    let mut edit = ManifestEdit::new(engine, runtime, Arc::clone(&known.collection));
     for partition in &ended {
-        edit.push(Change::DropPartition { collection: runtime.id, partition: *partition });
+        edit.with(Change::DropPartition { collection: runtime.id, partition: *partition });
     }
     fail::fail_point!("retention::before_publish", |_| Err(JobError::Injected("retention::before_publish")));
-    engine.commit_edit(&edit)?;
+    let published = edit.commit()?;
     fail::fail_point!("retention::after_publish");
-    let mut state = runtime.lock();
-    let (gone, kept): (Vec<_>, Vec<_>) =
-        state.segments.iter().cloned().partition(|handle| ended.contains(&handle.segment().partition));
-    state.segments = std::sync::Arc::new(kept);
-    state.published.retain(|partition, _| !ended.contains(partition));
-    drop(state);
-    gone.iter().for_each(|handle| handle.retire());
+    let partitions = ended.len() as u64;
+    let forget = ended.clone();
+    let gone = published.with_dropped(ended).show(|state| {
+        state.published.retain(|partition, _| !forget.contains(partition));
+    });
+    engine.metrics.partitions_dropped.add(partitions);
     let rows = gone.iter().map(|handle| handle.segment().live_row_count()).sum();
-    engine.metrics.partitions_dropped.add(ended.len() as u64);
-    engine.executor.submit(Job::CollectGarbage, Duration::ZERO);
-    Ok(Dropped { partitions: ended.len() as u64, rows })
+    Ok(Dropped { partitions, rows })
 }
 
 #[cfg(test)]
