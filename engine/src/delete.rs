@@ -60,8 +60,7 @@ impl RowPlaces {
 /// A delete that is under way. Dropping it without [`Delete::commit`] changes nothing.
 #[derive(Debug)]
 pub struct Delete {
-    engine: Arc<Inner>,
-    runtime: Arc<CollectionRuntime>,
+    merges: MergesWait,
     snapshot: Arc<CollectionSnapshot>,
 }
 
@@ -73,26 +72,29 @@ impl Engine {
     pub fn begin_delete(&self, id: CollectionId) -> Result<Delete, JobError> {
         let engine = Arc::clone(self.inner());
         let runtime = engine.runtime(id).ok_or(JobError::Dropped(id))?;
-        runtime.begin_delete();
-        let guard = Guard(Arc::clone(&runtime));
+        let merges = MergesWait::begin(engine, runtime);
         self.flush(id)?;
         let snapshot = self.snapshot(&[id])?;
         let snapshot = snapshot.collection(id).map(Arc::clone).ok_or(JobError::Dropped(id))?;
-        std::mem::forget(guard);
-        Ok(Delete { engine, runtime, snapshot })
+        Ok(Delete { merges, snapshot })
     }
 }
 
-/// Lets merges go on when a delete does not begin.
-struct Guard(Arc<CollectionRuntime>);
+/// Keeps merges away from a collection until it is dropped.
+#[derive(Debug)]
+struct MergesWait {
+    engine: Arc<Inner>,
+    runtime: Arc<CollectionRuntime>,
+}
 
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.0.end_delete();
+impl MergesWait {
+    fn begin(engine: Arc<Inner>, runtime: Arc<CollectionRuntime>) -> MergesWait {
+        runtime.begin_delete();
+        MergesWait { engine, runtime }
     }
 }
 
-impl Drop for Delete {
+impl Drop for MergesWait {
     fn drop(&mut self) {
         self.runtime.end_delete();
         self.engine.executor.submit(Job::Merge, Duration::ZERO);
@@ -147,7 +149,7 @@ impl Delete {
         if places.is_empty() {
             return Ok(0);
         }
-        let (engine, runtime) = (&self.engine, &self.runtime);
+        let MergesWait { engine, runtime } = &self.merges;
         let _publishing = runtime.begin_publishing();
         let live = Arc::clone(&runtime.lock().segments);
         let mut edit = ManifestEdit::new(engine, runtime, Arc::clone(self.snapshot.collection()));

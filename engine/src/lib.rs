@@ -28,6 +28,7 @@ pub mod memtable;
 pub mod metrics;
 pub mod options;
 pub mod pressure;
+pub mod producers;
 pub mod read;
 pub mod recovery;
 mod segment;

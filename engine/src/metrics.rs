@@ -24,6 +24,8 @@ pub struct Metrics {
     pub rows_written: Counter,
     /// Commits that the log took.
     pub commits: Counter,
+    /// Numbered writes that had been committed before.
+    pub writes_repeated: Counter,
     /// Writes that were refused because memtables were full.
     pub writes_over_budget: Counter,
     /// Memtables that became segments.

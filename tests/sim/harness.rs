@@ -28,11 +28,11 @@ use tidemark_engine::recovery::NewDirectory;
 
 use crate::model::{Model, Rows};
 
-/// Seeds of a run: 120, or as many as `TIDEMARK_SIM_SEEDS` asks for.
+/// Seeds of a run: 500, or as many as `TIDEMARK_SIM_SEEDS` asks for.
 pub(crate) fn seeds() -> u64 {
     match std::env::var("TIDEMARK_SIM_SEEDS") {
         Ok(seeds) => seeds.parse().expect("TIDEMARK_SIM_SEEDS is a number"),
-        Err(_) => 120,
+        Err(_) => 500,
     }
 }
 
@@ -98,6 +98,7 @@ impl Harness {
             wal_segment_bytes: 16_384,
             memtable_bytes_soft: self.memtable_bytes,
             memtable_bytes_hard: self.memtable_bytes_max,
+            bulk_record_bytes_max: 4_000,
             segment_row_group_rows: 64,
             segment_page_rows: 16,
             block_cache_bytes: 64 << 10,
@@ -203,11 +204,11 @@ impl Harness {
         }
     }
 
-    fn step_until_idle(&self) {
+    pub(crate) fn step_until_idle(&self) {
         while !self.world.is_without_power() && self.engine().step() {}
     }
 
-    fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let name = NAMES[usize::try_from(self.world.choose(2)).unwrap()];
         let id = self.id(name);
         // It may fail as the world says; what was committed is in memory and in the log.
@@ -310,7 +311,7 @@ impl Harness {
         rows
     }
 
-    fn id(&self, name: &str) -> CollectionId {
+    pub(crate) fn id(&self, name: &str) -> CollectionId {
         self.collection(name).expect("it was made when the engine was opened").id
     }
 
@@ -373,7 +374,7 @@ impl Harness {
     }
 
     fn wide_batch(&mut self, name: &str, row_count: usize, rows: &mut Rows) -> WriteBatch {
-        self.batch_with_note(name, row_count, rows, 20_000)
+        self.batch_with_note(name, row_count, rows, 200)
     }
 
     fn batch_with_note(
@@ -383,9 +384,29 @@ impl Harness {
         rows: &mut Rows,
         note_bytes: usize,
     ) -> WriteBatch {
+        let first_row = self.reserve_rows(row_count);
+        rows.extend((first_row..).take(row_count).map(|number| (name.to_owned(), number)));
+        self.batch_of(name, first_row, row_count, note_bytes)
+    }
+
+    /// Numbers of rows that nobody has used; gives the first.
+    pub(crate) fn reserve_rows(&mut self, row_count: usize) -> i64 {
+        let first_row = self.next_row;
+        self.next_row += i64::try_from(row_count).unwrap();
+        first_row
+    }
+
+    /// The rows with some numbers; how late they are is the world's choice.
+    pub(crate) fn batch_of(
+        &self,
+        name: &str,
+        first_row: i64,
+        row_count: usize,
+        note_bytes: usize,
+    ) -> WriteBatch {
         let collection = self.collection(name).unwrap();
         let engine = self.engine();
-        let numbers: Vec<i64> = (self.next_row..).take(row_count).collect();
+        let numbers: Vec<i64> = (first_row..).take(row_count).collect();
         let world = &self.world;
         let late = |_: &i64| i64::try_from(world.choose(3)).unwrap() * HOUR_US;
         let times = numbers.iter().map(|number| Some(number * HOUR_US / 50 - late(number)));
@@ -405,13 +426,11 @@ impl Harness {
             ),
             (ColumnId(5), Arc::new(numbers.iter().map(|_| Some(note.as_str())).collect::<StringViewArray>())),
         ];
-        self.next_row += i64::try_from(row_count).unwrap();
-        rows.extend(numbers.into_iter().map(|number| (name.to_owned(), number)));
         WriteBatch::new(&collection, columns).unwrap()
     }
 
     /// Every row the engine holds, with how often it is there.
-    fn found(&self) -> BTreeMap<(String, i64), usize> {
+    pub(crate) fn found(&self) -> BTreeMap<(String, i64), usize> {
         let mut found = BTreeMap::new();
         for name in NAMES {
             let id = self.id(name);

@@ -243,7 +243,7 @@ impl Keyed {
 
     fn bulk_write(&mut self) {
         let mut bulk = self.harness.engine().bulk_write(self.id()).unwrap();
-        let note = "n".repeat(20_000);
+        let note = "n".repeat(200);
         let mut all = Vec::new();
         for _ in 0..10 {
             let (batch, rows) = self.batch(30, &note);

@@ -467,7 +467,9 @@ impl Wal {
     pub(crate) fn files_below(&self, lsn: Lsn) -> Option<(Vec<u64>, u64)> {
         let output = self.lock_output();
         let used = &output.used;
-        // A file's records end where the next one's begin.
+        // A file's records end where the next one's begin. The first file that is kept must be there
+        // after a crash, so its first record, and with it its header, is durable.
+        let lsn = lsn.min(self.durable_lsn());
         let removable = (1..used.len()).take_while(|next| used[*next].1 <= lsn).count();
         let numbers = used.iter().take(removable).map(|(number, _)| *number).collect();
         (removable > 0).then(|| (numbers, used[removable].0))
