@@ -13,6 +13,10 @@
 //! | [`rewrite`] | PostgreSQL's meaning for what DataFusion would read otherwise |
 //! | [`operators`], [`coerce`], [`resolve`] | operators and types as PostgreSQL resolves them |
 //! | [`open`] | functions whose arguments may be of any one type |
+//! | [`keys`] | intervals are compared, sorted and grouped as PostgreSQL does |
+//! | [`interval_sums`] | sums and averages of intervals |
+//! | [`columnar`] | functions that only plans call |
+//! | [`sets`] | UNION, INTERSECT, EXCEPT |
 //! | [`series`] | `generate_series` |
 //! | [`arithmetic`] | numbers that overflow and divisions by zero are errors |
 //! | [`aggregates`] | sums and averages in PostgreSQL's types |
@@ -27,8 +31,11 @@
 pub mod aggregates;
 pub mod arithmetic;
 pub mod coerce;
+pub mod columnar;
 pub mod direct;
 pub mod errors;
+pub mod interval_sums;
+pub mod keys;
 pub mod latest;
 pub mod memory;
 pub mod open;
@@ -43,4 +50,5 @@ pub mod resolve;
 pub mod rewrite;
 pub mod scan;
 pub mod series;
+pub mod sets;
 pub mod types;

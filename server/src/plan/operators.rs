@@ -16,6 +16,7 @@ use crate::pgtype::types::{Family, element_type_of, family, format_type};
 use crate::plan::arithmetic;
 use crate::plan::coerce::{Side, cast_to, is_float, is_moment, is_number, is_text, side, typed};
 use crate::plan::errors::external;
+use crate::plan::keys;
 use crate::plan::resolve::resolve;
 use crate::sql::functions;
 use crate::sqlstate;
@@ -103,11 +104,8 @@ impl Operands<'_> {
         else {
             return Err(external(no_operator(&op.to_string(), &sides.0, &sides.1)));
         };
-        (self.left, self.right) = (left, right);
-        let is_interval = |it: &Side| matches!(it, Side::Typed(it) if family(it) == Family::Interval);
-        if is_interval(&sides.0) || is_interval(&sides.1) {
-            return self.temporal(&op, &sides);
-        }
+        self.left = keys::key(left, self.schema);
+        self.right = keys::key(right, self.schema);
         Ok(self.left_to_datafusion(op))
     }
 

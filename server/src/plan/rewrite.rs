@@ -11,8 +11,8 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Distinct, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, LimitClause,
-    NamedWindowExpr, OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier,
-    TableFactor, VisitMut, VisitorMut, WindowFrame, WindowFrameBound, WindowType,
+    NamedWindowExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
+    WindowFrame, WindowFrameBound, WindowType,
 };
 
 use crate::error::{SqlError, SqlResult};
@@ -113,11 +113,7 @@ fn prepare_query(query: &mut Query) -> SqlResult<()> {
 
 fn check_body(body: &SetExpr) -> SqlResult<()> {
     match body {
-        SetExpr::SetOperation { op, set_quantifier, left, right } => {
-            let is_all = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
-            if is_all && !matches!(op, SetOperator::Union) {
-                return Err(SqlError::unsupported(format!("{op} ALL")));
-            }
+        SetExpr::SetOperation { left, right, .. } => {
             check_body(left)?;
             check_body(right)
         }

@@ -1,7 +1,5 @@
 //! Arithmetic and functions on dates, timestamps and intervals.
 
-use std::cmp::Ordering;
-
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::calendar::{
     DATE_MAX, DATE_MIN, TIMESTAMP_END, TIMESTAMP_MIN, US_PER_DAY, US_PER_SECOND, civil_from_days,
@@ -13,7 +11,7 @@ use crate::pgtype::datum::Datum;
 use crate::pgtype::interval::{Interval, US_PER_HOUR, US_PER_MINUTE, parse::out_of_range};
 use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::timezone::TimeZone;
-use crate::sql::functions::row::{Apply, Entry, Kind, Overload, strict};
+use crate::sql::functions::row::{Entry, Kind, Overload, strict};
 use crate::sqlstate;
 
 use Kind::{Bool, Date, Float8, Int4, Text, Timestamp, Timestamptz};
@@ -27,12 +25,6 @@ pub const OPERATORS: &[Entry] = &[
     ("-", SUBTRACT),
     ("*", MULTIPLY),
     ("/", &[strict(&[Kind::Interval, Float8], Kind::Interval, |args, _| divide(args))]),
-    ("=", &[compared(|args, _| order(args).map(|it| Datum::Bool(it == Ordering::Equal)))]),
-    ("<>", &[compared(|args, _| order(args).map(|it| Datum::Bool(it != Ordering::Equal)))]),
-    ("<", &[compared(|args, _| order(args).map(|it| Datum::Bool(it == Ordering::Less)))]),
-    ("<=", &[compared(|args, _| order(args).map(|it| Datum::Bool(it != Ordering::Greater)))]),
-    (">", &[compared(|args, _| order(args).map(|it| Datum::Bool(it == Ordering::Greater)))]),
-    (">=", &[compared(|args, _| order(args).map(|it| Datum::Bool(it != Ordering::Less)))]),
 ];
 
 /// Functions by their names.
@@ -123,15 +115,6 @@ const MULTIPLY: &[Overload] = &[
         scaled(interval(&args[1])?, |it| it * float(&args[0])).map(Datum::Interval)
     }),
 ];
-
-/// A comparison of intervals.
-const fn compared(apply: Apply) -> Overload {
-    strict(&[Kind::Interval, Kind::Interval], Bool, apply)
-}
-
-fn order(args: &[Datum]) -> SqlResult<Ordering> {
-    Ok(interval(&args[0])?.compare(&interval(&args[1])?))
-}
 
 fn interval(datum: &Datum) -> SqlResult<Interval> {
     match datum {
