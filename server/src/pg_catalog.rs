@@ -23,6 +23,7 @@ use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::settings::FormatSettings;
 use crate::session::field::{Field, Fields};
+use crate::session::prepared::Statements;
 use crate::session::registry::Registry;
 use crate::session::settings::SessionSettings;
 use crate::sql::names::relation_name;
@@ -75,6 +76,16 @@ pub struct CatalogContext {
     pub process: i32,
     /// When the server started, in microseconds since 1970.
     pub started_us: i64,
+    /// What the session prepared.
+    pub statements: Statements,
+}
+
+/// The type that SQL names.
+///
+/// # Errors
+/// There is none of this name.
+pub fn type_named(sql_type: &sqlparser::ast::DataType) -> SqlResult<PgType> {
+    types::resolve(sql_type).map(|(pg_type, _)| pg_type)
 }
 
 /// Why the interpreter gives no answer.

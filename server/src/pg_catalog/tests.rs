@@ -104,6 +104,7 @@ fn context() -> CatalogContext {
         format: FormatSettings::initial(TimeZone::utc(), 1_600_000_000_000_000),
         process: 7,
         started_us: 1_500_000_000_000_000,
+        statements: Statements::default(),
     }
 }
 

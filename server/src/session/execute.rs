@@ -21,6 +21,7 @@ use crate::plan::query::{PlannedQuery, QueryContext, RunQuery, plan};
 use crate::session::Session;
 use crate::session::activity::Doing;
 use crate::session::control::StatementControl;
+use crate::session::execute::statements::Execution;
 use crate::session::field::{Field, Fields};
 use crate::session::outcome::{Outcome, RowSource};
 use crate::session::prepared::{Body, PlannedUnder, Prepared};
@@ -36,6 +37,7 @@ use crate::sqlstate;
 
 mod delete;
 mod explain;
+pub mod statements;
 mod utility;
 
 /// Rows of a query are written as they come when an INSERT reads them.
@@ -114,6 +116,10 @@ impl Session {
                 let body = Body::Explain { query: Box::new(query), analyze, json };
                 Ok(self.prepared(text, body, declared, Some(&resolver)))
             }
+            Kind::Execute { name, arguments } => {
+                let execution = self.prepare_execution(name, &arguments, &text, &declared, &resolver).await?;
+                Ok(self.prepared(text, Body::Execute(execution), declared, Some(&resolver)))
+            }
             other => Ok(self.prepared(text, Body::Other(other), declared, None)),
         }
     }
@@ -188,6 +194,7 @@ impl Session {
                 Some(Arc::from([Field::new("QUERY PLAN", pg_type)]))
             }
             Body::Other(Kind::Show(name)) => Some(utility::show_fields(name)),
+            Body::Execute(execution) => self.execution_fields(execution),
             Body::CopyOut { .. } => None,
             other => other.fields(),
         }
@@ -283,6 +290,7 @@ impl Session {
             Body::Explain { query, analyze, json } => {
                 self.explain(query, *analyze, *json, values, control).await
             }
+            Body::Execute(execution) => self.execute_statement(execution, values, control).await,
             Body::Other(_) => unreachable!("handled above"),
         }
     }
@@ -391,6 +399,7 @@ impl Session {
             settings: self.settings.clone(),
             format: self.format(),
             process: self.registered.process(),
+            statements: Arc::clone(&self.statements),
         }
     }
 
@@ -534,6 +543,7 @@ impl Body {
             Body::Delete(delete) => delete.query.parameters.clone(),
             Body::InsertCells { target, cells } => dml::cell_parameters(cells, target, declared),
             Body::Explain { query, .. } => query.parameters(declared),
+            Body::Execute(Execution { arguments: Some(arguments), .. }) => arguments.parameters(declared),
             _ => declared.iter().map(|it| it.clone().unwrap_or(PgType::TEXT)).collect(),
         }
     }

@@ -1,6 +1,8 @@
 //! Statements that were prepared, and portals: statements with values that run.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use tidemark_catalog::ids::{CollectionId, SchemaVersion};
 use tidemark_catalog::view::View;
@@ -10,6 +12,7 @@ use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::encode::Format;
 use crate::plan::query::PlannedQuery;
+use crate::session::execute::statements::Execution;
 use crate::session::field::Fields;
 use crate::session::outcome::RowSource;
 use crate::sql::classify::Kind;
@@ -33,6 +36,42 @@ pub struct Prepared {
     /// What it was planned under.
     pub planned_under: PlannedUnder,
 }
+
+/// A statement that is kept under a name.
+#[derive(Clone, Debug)]
+pub struct NamedStatement {
+    /// The statement.
+    pub prepared: Arc<Prepared>,
+    /// What the client said to make it.
+    pub text: Arc<str>,
+    /// When, in microseconds since 1970.
+    pub prepared_us: i64,
+    /// By PREPARE, and not by the protocol.
+    pub from_sql: bool,
+    /// How often it was carried out.
+    run_count: Arc<AtomicI64>,
+}
+
+impl NamedStatement {
+    /// A statement that was not carried out yet.
+    pub fn new(prepared: Arc<Prepared>, text: Arc<str>, prepared_us: i64, from_sql: bool) -> NamedStatement {
+        NamedStatement { prepared, text, prepared_us, from_sql, run_count: Arc::default() }
+    }
+
+    /// It is carried out.
+    pub fn count_run(&self) {
+        self.run_count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it was carried out.
+    pub fn run_count(&self) -> i64 {
+        self.run_count.load(Ordering::Relaxed)
+    }
+}
+
+/// The statements of a session by their names. What looks at them while the session goes on has them
+/// as they were.
+pub type Statements = Arc<HashMap<String, NamedStatement>>;
 
 /// What a plan depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,6 +158,8 @@ pub enum Body {
         /// As JSON.
         json: bool,
     },
+    /// EXECUTE.
+    Execute(Execution),
     /// What needs no plan.
     Other(Kind),
 }

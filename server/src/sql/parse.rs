@@ -80,6 +80,23 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
     }
 }
 
+/// What stands after AS in `PREPARE name (types) AS statement`.
+pub fn after_as(text: &str) -> &str {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().unwrap_or_default();
+    let mut depth = 0_usize;
+    for token in &tokens {
+        match &token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::Word(word) if depth == 0 && word.keyword == Keyword::AS && word.quote_style.is_none() => {
+                return text[Offsets::new(text).of(token.span.end)..].trim();
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
 /// ABORT is ROLLBACK and RESET TIME ZONE is RESET TimeZone, which the parser does not know.
 fn spelled_out(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let is_word = |token: &TokenWithSpan, wanted: &str| match &token.token {

@@ -43,14 +43,7 @@ impl Client {
 
     async fn parse(&mut self, parse: Parse) -> SqlResult<()> {
         let name = parse.name.unwrap_or_default();
-        if !name.is_empty() && self.session.statements.contains_key(&name) {
-            let message = format!("prepared statement \"{name}\" already exists");
-            return Err(SqlError::new(sqlstate::DUPLICATE_PREPARED_STATEMENT, message));
-        }
-        if !name.is_empty() && self.session.statements.len() >= NAMES_MAX {
-            let message = format!("a session has at most {NAMES_MAX} prepared statements");
-            return Err(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
-        }
+        self.session.check_new_statement(&name)?;
         let server = Arc::clone(&self.session.server);
         let mut parsed = parse_on_large_stack(&server, &parse.query).await?;
         if parsed.len() > 1 {
@@ -61,12 +54,14 @@ impl Client {
             parse.type_oids.iter().map(|oid| declared_type(*oid)).collect::<SqlResult<Vec<_>>>()?;
         let control = self.control();
         let prepared = control.run(self.session.prepare(parsed.pop(), declared)).await??;
-        self.session.statements.insert(name, Arc::new(prepared));
+        let statement = self.session.named(Arc::new(prepared), Arc::from(parse.query.as_str()), false);
+        self.session.keep_statement(name, statement)?;
         self.connection.send(&ParseComplete::new())
     }
 
     async fn bind(&mut self, bind: Bind) -> SqlResult<()> {
-        let statement = self.statement(bind.statement_name.as_deref())?;
+        let statement_name = bind.statement_name.as_deref().unwrap_or_default();
+        let statement = self.session.statement(statement_name)?;
         let name = bind.portal_name.clone().unwrap_or_default();
         if !name.is_empty() && self.session.portals.contains_key(&name) {
             let message = format!("cursor \"{name}\" already exists");
@@ -89,27 +84,18 @@ impl Client {
                 formats.len()
             )));
         }
+        if let Some(named) = self.session.statements.get(statement_name) {
+            named.count_run();
+        }
         let portal = Portal { prepared, values, formats, state: PortalState::Ready };
         self.session.portals.insert(name, portal);
         self.connection.send(&BindComplete::new())
     }
 
-    fn statement(&self, name: Option<&str>) -> SqlResult<Arc<Prepared>> {
-        let name = name.unwrap_or_default();
-        self.session.statements.get(name).cloned().ok_or_else(|| {
-            let message = if name.is_empty() {
-                "unnamed prepared statement does not exist".to_owned()
-            } else {
-                format!("prepared statement \"{name}\" does not exist")
-            };
-            SqlError::new(sqlstate::INVALID_SQL_STATEMENT_NAME, message)
-        })
-    }
-
     fn describe(&mut self, describe: &Describe) -> SqlResult<()> {
         let name = describe.name.as_deref();
         if describe.target_type == TARGET_TYPE_BYTE_STATEMENT {
-            let prepared = self.statement(name)?;
+            let prepared = self.session.statement(name.unwrap_or_default())?;
             let types = prepared.parameters.iter().map(PgType::oid).collect();
             self.connection.send(&ParameterDescription::new(types))?;
             return match &prepared.fields {
@@ -212,7 +198,7 @@ impl Client {
         let name = close.name.as_deref().unwrap_or_default();
         // Closing what is not there is no error.
         if close.target_type == TARGET_TYPE_BYTE_STATEMENT {
-            self.session.statements.remove(name);
+            Arc::make_mut(&mut self.session.statements).remove(name);
         } else {
             self.session.portals.remove(name);
         }

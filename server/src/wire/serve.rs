@@ -158,7 +158,7 @@ impl Client {
             return self.connection.send(&EmptyQueryResponse::new()).map_err(Broken::Told);
         }
         // The unnamed statement and portal do not outlive a simple query.
-        self.session.statements.remove("");
+        Arc::make_mut(&mut self.session.statements).remove("");
         self.session.portals.remove("");
         let mut control = self.control();
         let last = parsed.len() - 1;
