@@ -38,13 +38,13 @@ files! {
     common {
         aggregates arithmetic casts conditions dates ddl deletes distinct errors extract formatting
         grouping identifiers inserts interval_order intervals joins latest literals multisets
-        null_ordering numerics parameters regular_expressions rounding series set_operations
-        settings statistics strings subqueries symbols time_functions time_zones transactions
-        windows with
+        null_ordering numerics parameters prepared regular_expressions rounding series
+        set_operations settings statistics strings subqueries symbols templates time_functions
+        time_zones transactions windows with
     }
     tidemark {
         aggregates arithmetic conditions dates ddl deletes differences errors explain extract
-        formatting grouping identifiers inserts joins latest null_ordering numerics parameters
+        grouping identifiers inserts joins latest null_ordering numerics parameters
         regular_expressions series set_operations statistics strings subqueries time_functions
         time_zones timeseries transactions windows with
     }

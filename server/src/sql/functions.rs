@@ -10,6 +10,7 @@ use datafusion::logical_expr::ScalarUDF;
 pub mod cast;
 pub mod date_trunc;
 pub mod extract;
+pub mod formatting;
 pub mod numbers;
 pub mod quantified;
 pub mod row;
@@ -65,8 +66,14 @@ pub fn register(state: &mut SessionState) -> Result<()> {
 }
 
 /// The tables of functions that are computed row by row.
-const ROW_FUNCTIONS: &[&[row::Entry]] =
-    &[numbers::FUNCTIONS, strings::FUNCTIONS, temporal::FUNCTIONS, extract::FUNCTIONS, quantified::FUNCTIONS];
+const ROW_FUNCTIONS: &[&[row::Entry]] = &[
+    numbers::FUNCTIONS,
+    strings::FUNCTIONS,
+    temporal::FUNCTIONS,
+    formatting::FUNCTIONS,
+    extract::FUNCTIONS,
+    quantified::FUNCTIONS,
+];
 
 /// Functions of a session, whose types may depend on its time zone.
 pub fn in_time_zone(name: &str, time_zone: &Arc<str>) -> Option<ScalarUDF> {

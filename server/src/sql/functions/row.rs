@@ -37,6 +37,8 @@ pub enum Kind {
     Int4,
     /// `bigint`
     Int8,
+    /// `real`
+    Float4,
     /// `double precision`
     Float8,
     /// `numeric`, of any precision and scale
@@ -136,6 +138,7 @@ impl Kind {
             Kind::Bool => ColumnType::Bool,
             Kind::Int4 => ColumnType::Int4,
             Kind::Int8 => ColumnType::Int8,
+            Kind::Float4 => ColumnType::Float4,
             Kind::Float8 => ColumnType::Float8,
             Kind::Numeric => ColumnType::Numeric(None),
             Kind::Text | Kind::Any => ColumnType::Text,
@@ -162,6 +165,7 @@ impl Kind {
             Kind::Bool => from == Family::Bool,
             Kind::Int4 => from == Family::Int4,
             Kind::Int8 => from == Family::Int8,
+            Kind::Float4 => from == Family::Float4,
             Kind::Float8 => from == Family::Float8,
             Kind::Numeric => from == Family::Numeric,
             Kind::Text => matches!(from, Family::Text | Family::Varchar),
@@ -179,6 +183,7 @@ impl Kind {
             Kind::Int4 => below(0),
             Kind::Int8 => below(1),
             Kind::Numeric => below(2),
+            Kind::Float4 => below(3),
             Kind::Float8 => below(4),
             Kind::Timestamp => from == Family::Date,
             Kind::Timestamptz => matches!(from, Family::Date | Family::Timestamp),

@@ -11,6 +11,7 @@ use crate::pgtype::datum::Datum;
 use crate::pgtype::interval::{Interval, US_PER_HOUR, US_PER_MINUTE, parse::out_of_range};
 use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::timezone::TimeZone;
+use crate::sql::functions::formatting;
 use crate::sql::functions::row::{Entry, Kind, Overload, strict};
 use crate::sqlstate;
 
@@ -67,7 +68,13 @@ pub const FUNCTIONS: &[Entry] = &[
             make_timestamp(args).map(Datum::Timestamp)
         })],
     ),
-    ("to_timestamp", &[strict(&[Float8], Timestamptz, |args, _| epoch(args))]),
+    (
+        "to_timestamp",
+        &[
+            strict(&[Float8], Timestamptz, |args, _| epoch(args)),
+            strict(&[Text, Text], Timestamptz, formatting::to_timestamp),
+        ],
+    ),
     (
         "timezone",
         &[
