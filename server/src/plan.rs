@@ -16,7 +16,9 @@
 //! | [`keys`] | intervals are compared, sorted and grouped as PostgreSQL does |
 //! | [`interval_sums`] | sums and averages of intervals |
 //! | [`columnar`] | functions that only plans call |
+//! | [`ordered`] | aggregates whose values come in an order |
 //! | [`sets`] | UNION, INTERSECT, EXCEPT |
+//! | [`rows`] | collections for the catalog's interpreter |
 //! | [`series`] | `generate_series` |
 //! | [`arithmetic`] | numbers that overflow and divisions by zero are errors |
 //! | [`aggregates`] | sums and averages in PostgreSQL's types |
@@ -41,6 +43,7 @@ pub mod memory;
 pub mod open;
 pub mod operators;
 pub mod options;
+pub mod ordered;
 pub mod parameters;
 pub mod planner;
 pub mod predicate;
@@ -48,6 +51,7 @@ pub mod provider;
 pub mod query;
 pub mod resolve;
 pub mod rewrite;
+pub mod rows;
 pub mod scan;
 pub mod series;
 pub mod sets;

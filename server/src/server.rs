@@ -50,7 +50,8 @@ pub struct Server {
     pub metrics: ServerMetrics,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
     /// A secret of this process, for answers about roles that do not exist.
     pub mock_secret: [u8; 32],
     /// When it started, in µs since 1970.

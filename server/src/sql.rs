@@ -10,4 +10,6 @@ pub mod names;
 pub mod parse;
 pub mod position;
 pub mod rows;
+pub mod spelling;
+pub mod tuples;
 pub mod types;

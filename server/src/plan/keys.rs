@@ -30,6 +30,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::plan::columnar;
+use crate::plan::ordered;
 
 /// The key of an interval. 2³¹ months are less than 10²⁶ nanoseconds.
 const KEY: DataType = DataType::Decimal128(38, 0);
@@ -157,12 +158,18 @@ pub fn in_expression(expr: Expr, schema: &DFSchema) -> Result<Expr> {
             let is_counted = params.distinct && func.name() == "count";
             if is_counted || func.name() == "grouping" {
                 params.args = params.args.into_iter().map(|expr| key(expr, schema)).collect();
-            } else if params.distinct && !matches!(func.name(), "min" | "max" | "sum" | "avg") {
+            } else if ordered::is_distinct(func.name())
+                || (params.distinct && !matches!(func.name(), "min" | "max" | "sum" | "avg"))
+            {
                 let canonical = |expr: Expr| match needs_key(&expr, schema) {
                     true => CANONICAL_FUNCTION.call(vec![expr]),
                     false => expr,
                 };
                 params.args = params.args.into_iter().map(canonical).collect();
+            }
+            if let Some(values) = ordered::value_count(func.name()) {
+                let keys = params.args.split_off(values.min(params.args.len()));
+                params.args.extend(keys.into_iter().map(|expr| key(expr, schema)));
             }
             Expr::AggregateFunction(AggregateFunction { func, params })
         }

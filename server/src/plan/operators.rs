@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use tidemark_catalog::types::{ColumnType, TimeUnit as ColumnUnit};
 
 use crate::error::SqlError;
+use crate::pg_catalog::shared::SharedFunction;
 use crate::pgtype::PgType;
 use crate::pgtype::types::{Family, element_type_of, family, format_type};
 use crate::plan::arithmetic;
@@ -37,6 +38,9 @@ impl ExprPlanner for PostgresOperators {
             schema,
             time_zone: &self.time_zone,
         };
+        if let Some(function) = operands.json_function(&op) {
+            return Ok(PlannerResult::Planned(function.call(vec![operands.left, operands.right])));
+        }
         match &op {
             BinaryOperator::And | BinaryOperator::Or => operands.logical(op),
             BinaryOperator::Eq
@@ -80,6 +84,18 @@ pub fn no_operator(operator: &str, left: &Side, right: &Side) -> SqlError {
 impl Operands<'_> {
     fn sides(&self) -> (Side, Side) {
         (side(&self.left, self.schema), side(&self.right, self.schema))
+    }
+
+    /// The function that an operator on JSON calls.
+    fn json_function(&self, op: &BinaryOperator) -> Option<ScalarUDF> {
+        let (left, right) = self.sides();
+        let pg_type = |side: &Side| match side {
+            Side::Typed(pg_type) => Some(pg_type.clone()),
+            Side::Unknown | Side::Parameter => Some(PgType::UNKNOWN),
+            Side::Opaque => None,
+        };
+        let name = SharedFunction::of_operator(op, &pg_type(&left)?, &pg_type(&right)?)?;
+        functions::interpreted::by_name(name, self.time_zone)
     }
 
     fn left_to_datafusion(self, op: BinaryOperator) -> PlannerResult<RawBinaryExpr> {
@@ -186,6 +202,17 @@ impl Operands<'_> {
         let is_array = |it: &Side| matches!(it, Side::Typed(it) if element_type_of(it).is_some());
         let is_opaque = |it: &Side| matches!(it, Side::Opaque);
         let is_bytes = |it: &Side| matches!(it, Side::Typed(it) if family(it) == Family::Bytea);
+        // A string beside an array is one.
+        for (operand, side, other) in
+            [(&mut self.left, &sides.0, &sides.1), (&mut self.right, &sides.1, &sides.0)]
+        {
+            if let (Side::Unknown | Side::Parameter, Side::Typed(array)) = (side, other)
+                && element_type_of(array).is_some()
+            {
+                let open = std::mem::replace(operand, Expr::Literal(ScalarValue::Null, None));
+                *operand = typed(open, array, self.time_zone)?;
+            }
+        }
         if [&sides.0, &sides.1].into_iter().any(|it| is_array(it) || is_opaque(it) || is_bytes(it)) {
             return Ok(self.left_to_datafusion(op));
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, ParamValues, Result, TableReference};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
@@ -34,6 +35,7 @@ use crate::plan::memory::{QueryMemory, QueryPool};
 use crate::plan::open;
 use crate::plan::operators::PostgresOperators;
 use crate::plan::options::StatementOptions;
+use crate::plan::ordered;
 use crate::plan::provider::{CollectionTable, StatementData};
 use crate::plan::resolve::resolve_plan;
 use crate::plan::rewrite;
@@ -131,6 +133,24 @@ impl Planner {
         resolve_plan(plan, &context.time_zone).map_err(|error| to_sql_error(error, Some(context.text)))
     }
 
+    /// Whether a plan can be run. Queries within that refer to columns around them can be what DataFusion
+    /// has no operator for, which shows when it turns them into joins, and UNNEST can lose columns; so
+    /// these are planned to the end.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub async fn check(
+        &self,
+        plan: &LogicalPlan,
+        run: impl FnOnce() -> SqlResult<RunContext>,
+    ) -> SqlResult<()> {
+        if !is_doubtful(plan)? {
+            return Ok(());
+        }
+        let state = self.state(run()?);
+        self.physical(&state, plan.clone()).await.map(drop)
+    }
+
     /// Runs a logical plan: its schema, and its batches as they come.
     ///
     /// # Errors
@@ -176,6 +196,20 @@ fn optimizer_rules(defaults: &SessionState) -> Vec<Arc<dyn OptimizerRule + Send 
     let distinct = rules.iter().position(|rule| rule.name() == "replace_distinct_aggregate");
     rules.insert(distinct.unwrap_or(0), Arc::new(LatestRule));
     rules
+}
+
+/// Whether a plan may turn out to be none.
+fn is_doubtful(plan: &LogicalPlan) -> SqlResult<bool> {
+    let mut is_doubtful = false;
+    let visited = plan.apply_with_subqueries(|plan| {
+        is_doubtful = is_doubtful || matches!(plan, LogicalPlan::Unnest(_));
+        plan.apply_expressions(|expr| {
+            is_doubtful = is_doubtful || expr.contains_outer();
+            Ok(TreeNodeRecursion::Continue)
+        })
+    });
+    visited.map_err(|error| to_sql_error(error, None))?;
+    Ok(is_doubtful)
 }
 
 /// A query that runs.
@@ -289,7 +323,11 @@ impl ContextProvider for Names<'_> {
         if let Some(function) = functions::in_time_zone(name, &self.context.time_zone) {
             return Some(Arc::new(function));
         }
-        let function = self.state.scalar_functions().get(name).cloned()?;
+        let Some(function) = self.state.scalar_functions().get(name).cloned() else {
+            // DataFusion has unnest as a form of its own.
+            let found = functions::interpreted::by_name(name, &self.context.time_zone);
+            return found.filter(|_| name != "unnest").map(Arc::new);
+        };
         Some(open::by_name(name, &function).unwrap_or(function))
     }
 
@@ -298,7 +336,9 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        aggregates::by_name(name).or_else(|| self.state.aggregate_functions().get(name).cloned())
+        aggregates::by_name(name)
+            .or_else(|| ordered::by_name(name))
+            .or_else(|| self.state.aggregate_functions().get(name).cloned())
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {

@@ -62,6 +62,8 @@ pub struct QueryContext {
     pub time_zone: Arc<str>,
     /// The collection of which the statement wants places of rows.
     pub target: Option<Arc<Collection>>,
+    /// What functions know of the session.
+    pub options: StatementOptions,
 }
 
 /// What running needs of a session.
@@ -88,11 +90,11 @@ pub async fn plan(
     context: QueryContext,
 ) -> SqlResult<PlannedQuery> {
     let runtime = context.server.query_runtime.clone();
-    let planned = runtime.spawn(async move { plan_here(&query, &declared, &context) });
+    let planned = runtime.spawn(async move { plan_here(&query, &declared, &context).await });
     planned.await.map_err(|error| SqlError::internal(format!("planning ended by a panic: {error}")))?
 }
 
-fn plan_here(
+async fn plan_here(
     query: &ast::Query,
     declared: &[Option<PgType>],
     context: &QueryContext,
@@ -106,6 +108,16 @@ fn plan_here(
         target: context.target.as_ref(),
     };
     let plan = context.server.planner.plan(query, &plan_context)?;
+    let trial = || {
+        let collections = context.resolver.found();
+        let data = StatementData::new(&context.server.engine, &collections, OwnWrites::default());
+        Ok(RunContext {
+            data: data.map_err(|error| read(&error))?,
+            time_zone: Arc::clone(&context.time_zone),
+            options: context.options.clone(),
+        })
+    };
+    context.server.planner.check(&plan, trial).await?;
     let parameters = super::parameters::types(&plan, declared, &hints)?;
     let fields = plan.schema().iter().enumerate().map(|(at, (_, field))| output_field(&plan, at, field));
     Ok(PlannedQuery {

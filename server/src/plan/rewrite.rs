@@ -18,8 +18,10 @@ use sqlparser::ast::{
 use crate::error::{SqlError, SqlResult};
 use crate::sqlstate;
 
+pub mod aggregates;
 pub mod constants;
 pub mod forms;
+pub mod grouping;
 pub mod naming;
 pub mod sources;
 
@@ -108,16 +110,19 @@ fn prepare_query(query: &mut Query) -> SqlResult<()> {
     if !query.locks.is_empty() {
         return Err(SqlError::unsupported("FOR UPDATE/SHARE"));
     }
-    check_body(&query.body)
+    check_body(&mut query.body)
 }
 
-fn check_body(body: &SetExpr) -> SqlResult<()> {
+fn check_body(body: &mut SetExpr) -> SqlResult<()> {
     match body {
         SetExpr::SetOperation { left, right, .. } => {
             check_body(left)?;
             check_body(right)
         }
-        SetExpr::Select(select) => sources::check_names(select),
+        SetExpr::Select(select) => {
+            grouping::rewrite(select)?;
+            sources::check_names(select)
+        }
         _ => Ok(()),
     }
 }

@@ -13,6 +13,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{SqlError, SqlResult};
 use crate::sql::position::character_position;
+use crate::sql::spelling;
 use crate::sqlstate;
 
 /// The stack of threads that work on statements. It is address space; memory is used as deep as a
@@ -55,7 +56,8 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
         SqlError::new(sqlstate::SYNTAX_ERROR, lexical(&error.message)).at(place(text, error.location))
     })?;
     check_bounds(text, &tokens)?;
-    let tokens = spelled_out(tokens);
+    let mut tokens = spelled_out(signs_apart(tokens));
+    let needs_spelling = spelling::tokens(&mut tokens);
     let offsets = Offsets::new(text);
     let mut parser =
         Parser::new(&dialect).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens.clone());
@@ -70,6 +72,10 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
             Some(call) => call,
             None => parser.parse_statement().map_err(|error| syntax(text, &tokens, &error))?,
         };
+        let mut statement = statement;
+        if needs_spelling {
+            spelling::statement(&mut statement);
+        }
         let after = parser.peek_token();
         if !matches!(after.token, Token::SemiColon | Token::EOF) {
             return Err(near(text, &after));
@@ -95,6 +101,39 @@ pub fn after_as(text: &str) -> &str {
         }
     }
     text
+}
+
+/// An operator ends in a sign only if it has one of a few characters; otherwise the sign is the next
+/// one's, as in `->-1`.
+fn signs_apart(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut apart = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let split = match &token.token {
+            Token::CustomBinaryOperator(text)
+                if !text.contains(['~', '!', '@', '#', '%', '^', '&', '|', '`', '?']) =>
+            {
+                let operator = text.trim_end_matches(['+', '-']);
+                let tokenized =
+                    Tokenizer::new(&PostgreSqlDialect {}, operator).tokenize().unwrap_or_default();
+                match tokenized.as_slice() {
+                    [only] if operator.len() < text.len() => {
+                        Some((only.clone(), text[operator.len()..].to_owned()))
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        match split {
+            None => apart.push(token),
+            Some((operator, signs)) => {
+                apart.push(TokenWithSpan { token: operator, span: token.span });
+                let sign = |sign| if sign == '-' { Token::Minus } else { Token::Plus };
+                apart.extend(signs.chars().map(|it| TokenWithSpan { token: sign(it), span: token.span }));
+            }
+        }
+    }
+    apart
 }
 
 /// ABORT is ROLLBACK and RESET TIME ZONE is RESET TimeZone, which the parser does not know.

@@ -15,6 +15,8 @@ use crate::pg_catalog::types::array_of;
 use crate::pgtype::PgType;
 use crate::pgtype::datum::{ArrayDatum, Datum};
 use crate::pgtype::types::{Family, NO_TYPMOD, element_type_of, family, format_type};
+use crate::sql::functions as sql_functions;
+use crate::sql::functions::row::{Kind, Overload, overload_for};
 use crate::sqlstate;
 
 /// What a call is.
@@ -34,6 +36,7 @@ struct Arguments<'a> {
 
 const AGGREGATES: &[&str] = &[
     "count",
+    "avg",
     "min",
     "max",
     "sum",
@@ -145,24 +148,20 @@ impl Compiler<'_> {
         let values =
             if name.contains("json") { values.into_iter().map(named_record).collect() } else { values };
         let types: Vec<PgType> = values.iter().map(|it| it.pg_type.clone()).collect();
-        let function = select(name, &types).ok_or_else(|| undefined(name, &types))?;
-        let element = element_of(function, &types)?;
+        let Some(function) = select(name, &types) else {
+            let shared = sql_functions::overloads(name).and_then(|all| overload_for(all, &types));
+            return match shared {
+                Some(overload) => self.shared_call(overload, values).map(Called::Scalar),
+                None => Err(undefined(name, &types).into()),
+            };
+        };
+        let element = element_of(function, &types);
         let mut exprs = Vec::new();
         for (at, value) in values.into_iter().enumerate() {
             let slot = function.arguments.get(at).or(function.arguments.last());
             exprs.push(self.argument(value, slot.unwrap_or(&Slot::Any), element.as_ref())?);
         }
-        let concrete = |slot: &Slot| -> SqlResult<PgType> {
-            match (slot, &element) {
-                (Slot::Type(pg_type), _) => Ok(pg_type.clone()),
-                (Slot::AnyElement, Some(element)) => Ok(element.clone()),
-                (Slot::AnyArray, Some(element)) => array_of(element),
-                _ => {
-                    let message = "could not determine polymorphic type because input has type unknown";
-                    Err(SqlError::new(sqlstate::DATATYPE_MISMATCH, message))
-                }
-            }
-        };
+        let concrete = |slot: &Slot| concrete(slot, element.as_ref());
         Ok(match &function.implementation {
             Implementation::Scalar(scalar) => {
                 let result = concrete(&function.result)?;
@@ -175,6 +174,20 @@ impl Compiler<'_> {
                 Called::Set(SetCall { function: *set, arguments: exprs }, columns)
             }
         })
+    }
+
+    /// A call of a function that DataFusion's queries call too.
+    pub(super) fn shared_call(&mut self, overload: &'static Overload, values: Vec<Typed>) -> Compiled<Typed> {
+        let mut exprs = Vec::with_capacity(values.len());
+        for (at, value) in values.into_iter().enumerate() {
+            let wanted = overload.argument(at).and_then(Kind::pg_type);
+            exprs.push(match wanted {
+                Some(to) => self.coerce(value, &to, NO_TYPMOD, false)?.expr,
+                None => self.known(value)?.expr,
+            });
+        }
+        let result = overload.result.pg_type().unwrap_or(PgType::TEXT);
+        Ok(Typed::new(Expr::Shared(overload, exprs), result))
     }
 
     /// Long series are computed by those who stream them.
@@ -264,7 +277,7 @@ impl Compiler<'_> {
         };
         // What is added, joined or used as a key has one type.
         let wanted = match &aggregate {
-            Aggregate::Sum => Some(result.clone()),
+            Aggregate::Sum | Aggregate::Avg => Some(result.clone()),
             Aggregate::StringAgg => Some(PgType::TEXT),
             _ => None,
         };
@@ -390,6 +403,14 @@ fn aggregate_of(name: &str, types: &[PgType]) -> Option<(Aggregate, PgType)> {
             };
             (Aggregate::Sum, result)
         }
+        ("avg", 1) => {
+            let result = match family(first?) {
+                Family::Int2 | Family::Int4 | Family::Int8 | Family::Numeric => PgType::NUMERIC,
+                Family::Float4 | Family::Float8 => PgType::FLOAT8,
+                _ => return None,
+            };
+            (Aggregate::Avg, result)
+        }
         ("bool_and" | "every", 1) if *first? == PgType::BOOL => (Aggregate::BoolAnd, PgType::BOOL),
         ("bool_or", 1) if *first? == PgType::BOOL => (Aggregate::BoolOr, PgType::BOOL),
         ("array_agg", 1) => (Aggregate::ArrayAgg(first?.clone()), array_of(first?).ok()?),
@@ -440,13 +461,54 @@ fn score(function: &Function, types: &[PgType]) -> Option<(usize, usize)> {
     Some((exact, preferred))
 }
 
+/// A function that takes values of some types, as others call it.
+pub(crate) struct Resolved {
+    /// The function.
+    pub(crate) function: &'static Function,
+    /// The type in which it wants each argument; `None` where it wants to be told the type it has.
+    pub(crate) wanted: Vec<Option<PgType>>,
+    /// The type of its result.
+    pub(crate) result: PgType,
+}
+
+/// Finds the function that takes these types; `None` where there is none of the name at all.
+pub(crate) fn resolve(name: &str, types: &[PgType]) -> SqlResult<Option<Resolved>> {
+    if functions::named(name).is_empty() {
+        return Ok(None);
+    }
+    let function = select(name, types).ok_or_else(|| undefined(name, types))?;
+    let element = element_of(function, types);
+    let wanted = types.iter().enumerate().map(|(at, given)| {
+        match function.arguments.get(at).or(function.arguments.last()) {
+            Some(Slot::AnyArray) if family(given) == Family::Vector => Ok(Some(given.clone())),
+            Some(Slot::Any) | None => Ok(None),
+            Some(slot) => concrete(slot, element.as_ref()).map(Some),
+        }
+    });
+    let wanted = wanted.collect::<SqlResult<_>>()?;
+    let result = concrete(&function.result, element.as_ref())?;
+    Ok(Some(Resolved { function, wanted, result }))
+}
+
+fn concrete(slot: &Slot, element: Option<&PgType>) -> SqlResult<PgType> {
+    match (slot, element) {
+        (Slot::Type(pg_type), _) => Ok(pg_type.clone()),
+        (Slot::AnyElement, Some(element)) => Ok(element.clone()),
+        (Slot::AnyArray, Some(element)) => array_of(element),
+        _ => {
+            let message = "could not determine polymorphic type because input has type unknown";
+            Err(SqlError::new(sqlstate::DATATYPE_MISMATCH, message))
+        }
+    }
+}
+
 /// The type that `anyelement` stands for in a call.
-fn element_of(function: &Function, types: &[PgType]) -> SqlResult<Option<PgType>> {
+fn element_of(function: &Function, types: &[PgType]) -> Option<PgType> {
     let pairs = || function.arguments.iter().zip(types).filter(|(_, it)| **it != PgType::UNKNOWN);
     let arrays = pairs().filter(|(slot, _)| **slot == Slot::AnyArray);
     let from_array = arrays.filter_map(|(_, it)| element_type_of(it)).next();
     let mut elements = pairs().filter(|(slot, _)| **slot == Slot::AnyElement);
-    Ok(from_array.or_else(|| elements.next().map(|(_, it)| it.clone())))
+    from_array.or_else(|| elements.next().map(|(_, it)| it.clone()))
 }
 
 fn undefined(name: &str, types: &[PgType]) -> SqlError {

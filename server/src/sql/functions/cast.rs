@@ -26,6 +26,7 @@ use crate::pgtype::builder::ColumnBuilder;
 use crate::pgtype::cast::{CastError, assign, integer_out_of_range};
 use crate::pgtype::datum::Datum;
 use crate::pgtype::encode::{ColumnEncoder, Format};
+use crate::pgtype::jsonb;
 use crate::pgtype::scalar::datum_from_array;
 use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::text::{parse_text, truncate};
@@ -184,6 +185,7 @@ pub fn can_cast(source: &PgType, target: &PgType, context: CastContext) -> bool 
                 | (Family::Oid, Family::Int4 | Family::Int8)
                 | (Family::Int4 | Family::Int8, Family::Oid)
         )
+        || (explicit && from == Family::Jsonb && (number(to) || to == Family::Bool))
         || (explicit && matches!((from, to), (Family::Bool, Family::Int4) | (Family::Int4, Family::Bool)))
 }
 
@@ -336,6 +338,10 @@ pub fn cast_datum(
 ) -> SqlResult<Datum> {
     match (datum, family(target)) {
         (Datum::Text(text), to) if !to.is_text() => parse_text(&text, target, typmod, format),
+        (Datum::Jsonb(text), to) if to != Family::Json && to != Family::Jsonb && !to.is_text() => {
+            let scalar = jsonb::scalar(&text, target)?;
+            cast_datum(scalar, &PgType::NUMERIC, target, typmod, format)
+        }
         (Datum::Bool(value), Family::Int4) => Ok(Datum::Int4(i32::from(value))),
         (Datum::Int4(value), Family::Bool) => Ok(Datum::Bool(value != 0)),
         (Datum::Text(text), Family::Varchar) if typmod >= 0 => {

@@ -1,5 +1,7 @@
 //! Arithmetic and functions on dates, timestamps and intervals.
 
+use arrow::datatypes::IntervalMonthDayNano;
+
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::calendar::{
     DATE_MAX, DATE_MIN, TIMESTAMP_END, TIMESTAMP_MIN, US_PER_DAY, US_PER_SECOND, civil_from_days,
@@ -59,6 +61,36 @@ pub const FUNCTIONS: &[Entry] = &[
             strict(&[Timestamp], Bool, |args, _| Ok(Datum::Bool(is_finite(&args[0])))),
             strict(&[Timestamptz], Bool, |args, _| Ok(Datum::Bool(is_finite(&args[0])))),
             strict(&[Kind::Interval], Bool, |_, _| Ok(Datum::Bool(true))),
+        ],
+    ),
+    (
+        "make_interval",
+        &[strict(&[Int4, Int4, Int4, Int4, Int4, Int4, Float8], Kind::Interval, |args, _| {
+            make_interval(args)
+        })],
+    ),
+    (
+        "make_timestamptz",
+        &[
+            strict(&[Int4, Int4, Int4, Int4, Int4, Float8], Timestamptz, |args, format| {
+                local_to_instant(make_timestamp(args)?, format).map(Datum::Timestamptz)
+            }),
+            strict(&[Int4, Int4, Int4, Int4, Int4, Float8, Text], Timestamptz, |args, format| {
+                at_zone(&[args[6].clone(), Datum::Timestamp(make_timestamp(args)?)], format)
+            }),
+        ],
+    ),
+    (
+        "overlaps",
+        &[
+            overlapping(&[Timestamptz, Timestamptz, Timestamptz, Timestamptz]),
+            overlapping(&[Timestamp, Timestamp, Timestamp, Timestamp]),
+            overlapping(&[Timestamptz, Kind::Interval, Timestamptz, Kind::Interval]),
+            overlapping(&[Timestamp, Kind::Interval, Timestamp, Kind::Interval]),
+            overlapping(&[Timestamptz, Timestamptz, Timestamptz, Kind::Interval]),
+            overlapping(&[Timestamp, Timestamp, Timestamp, Kind::Interval]),
+            overlapping(&[Timestamptz, Kind::Interval, Timestamptz, Timestamptz]),
+            overlapping(&[Timestamp, Kind::Interval, Timestamp, Timestamp]),
         ],
     ),
     ("make_date", &[strict(&[Int4, Int4, Int4], Date, |args, _| make_date(args).map(Datum::Date))]),
@@ -292,6 +324,24 @@ fn scaled(value: Interval, scale: impl Fn(f64) -> f64) -> SqlResult<Interval> {
     Ok(Interval { months, days, micros: micros as i64 })
 }
 
+/// What lies between two intervals, at a part of the way.
+///
+/// # Errors
+/// A field of it is too large.
+pub fn between_intervals(
+    low: IntervalMonthDayNano,
+    high: IntervalMonthDayNano,
+    part: f64,
+) -> SqlResult<Interval> {
+    let value = |it: IntervalMonthDayNano| Interval {
+        months: it.months,
+        days: it.days,
+        micros: it.nanoseconds / 1000,
+    };
+    let (low, high) = (value(low), value(high));
+    add(low, scaled(add(high, negated(low)?)?, |it| it * part)?)
+}
+
 /// The start of the stride that a time lies in, counted from an origin.
 fn date_bin(args: &[Datum]) -> SqlResult<Datum> {
     let stride = interval(&args[0])?;
@@ -411,6 +461,62 @@ fn age(args: &[Datum], format: &FormatSettings) -> SqlResult<Datum> {
     let days = i32::try_from(days).map_err(|_| out_of_range())?;
     let age = Interval { months, days, micros };
     Ok(Datum::Interval(if is_negative { negated(age)? } else { age }))
+}
+
+/// Two spans, each by its ends or by a start and a length; NULLs leave open what they do not decide.
+const fn overlapping(arguments: &'static [Kind]) -> Overload {
+    Overload { takes_nulls: true, ..strict(arguments, Bool, overlaps) }
+}
+
+fn overlaps(args: &[Datum], format: &FormatSettings) -> SqlResult<Datum> {
+    let end = |start: &Datum, end: &Datum| match (start, end) {
+        (Datum::Null, Datum::Interval(_)) => Ok(Datum::Null),
+        (start, end @ Datum::Interval(_)) => shift(start, end, 1, format),
+        (_, end) => Ok(end.clone()),
+    };
+    let moment = |datum: &Datum| match datum {
+        Datum::Timestamp(us) | Datum::Timestamptz(us) => Some(*us),
+        _ => None,
+    };
+    let span = |start: &Datum, last: &Datum| -> SqlResult<Option<(i64, Option<i64>)>> {
+        let ends = (moment(start), moment(&end(start, last)?));
+        Ok(match ends {
+            (None, None) => None,
+            (Some(one), None) | (None, Some(one)) => Some((one, None)),
+            (Some(one), Some(other)) => Some((one.min(other), Some(one.max(other)))),
+        })
+    };
+    let (Some(first), Some(second)) = (span(&args[0], &args[1])?, span(&args[2], &args[3])?) else {
+        return Ok(Datum::Null);
+    };
+    let (earlier, later) = if first.0 <= second.0 { (first, second) } else { (second, first) };
+    Ok(match (earlier.0 == later.0, earlier.1) {
+        // Both start at once: they overlap, whatever their ends are, if those are known.
+        (true, _) if earlier.1.is_none() || later.1.is_none() => Datum::Null,
+        (true, _) => Datum::Bool(true),
+        (false, Some(end)) if later.0 < end => Datum::Bool(true),
+        (false, Some(_)) => Datum::Bool(false),
+        (false, None) => Datum::Null,
+    })
+}
+
+fn make_interval(args: &[Datum]) -> SqlResult<Datum> {
+    let [years, months, weeks, days, hours, minutes] =
+        [0, 1, 2, 3, 4, 5].map(|at| i64::from(integer(&args[at])));
+    let seconds = float(&args[6]);
+    let interval = || {
+        if !seconds.is_finite() {
+            return None;
+        }
+        let micros = (seconds * US_PER_SECOND as f64).round_ties_even();
+        let time = hours.checked_mul(US_PER_HOUR)?.checked_add(minutes.checked_mul(US_PER_MINUTE)?)?;
+        Some(Interval {
+            months: i32::try_from(years * 12 + months).ok()?,
+            days: i32::try_from(weeks * 7 + days).ok()?,
+            micros: time.checked_add(micros as i64)?,
+        })
+    };
+    interval().map(Datum::Interval).ok_or_else(out_of_range)
 }
 
 fn make_date(args: &[Datum]) -> SqlResult<i32> {
