@@ -22,6 +22,7 @@
 //! | [`series`] | `generate_series` |
 //! | [`arithmetic`] | numbers that overflow and divisions by zero are errors |
 //! | [`aggregates`] | sums and averages in PostgreSQL's types |
+//! | [`catalog_table`] | relations of the catalog as tables |
 //! | [`provider`], [`scan`], [`predicate`] | a collection as a table, its scan, what a scan can skip |
 //! | [`latest`] | the last row of each series |
 //! | [`direct`] | scans of a few rows, without all of this |
@@ -32,6 +33,7 @@
 
 pub mod aggregates;
 pub mod arithmetic;
+pub mod catalog_table;
 pub mod coerce;
 pub mod columnar;
 pub mod direct;

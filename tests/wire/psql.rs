@@ -75,6 +75,42 @@ SELECT :'VERSION_NUM' <> '';
     assert_eq!(std::fs::read_to_string(path("out.csv")).unwrap(), "1,a\n,\"b,c\"\n4,kept\n");
 }
 
+/// psql's commands about the catalogs: what each asks is answered, if only by there being nothing.
+#[test]
+fn every_command_of_psql_about_the_catalogs_is_answered() {
+    let server = Server::start();
+    answer(&server, "CREATE TABLE t (ts timestamptz, v int4) WITH (kind = 'timeseries', time_key = 'ts')");
+    let commands = [
+        "d a A Ac Af Ao Ap b c C config d D dp E es et eu ew F Fd Ft g i l L m n o O p P rds Rp Rs s S t T u v",
+        "x X y f",
+    ];
+    // One process for each would take long.
+    let mut all = psql(&server, "");
+    all.args(["-v", "ON_ERROR_STOP=0"]);
+    for command in commands.iter().flat_map(|line| line.split(' ')) {
+        for suffix in ["", "+", "S", " *.*", "+ t"] {
+            let letters = if command == "d" { "" } else { command };
+            all.args(["-c".to_owned(), format!("\\echo {letters}{suffix}"), "-c".to_owned()]);
+            all.arg(format!("\\d{letters}{suffix}"));
+        }
+    }
+    let Output { stdout, stderr, .. } = run(&mut all, &missing());
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(!stderr.contains("ERROR") && !stderr.contains("server closed"), "{stderr}");
+    assert!(stdout.lines().any(|line| line == "f+ t"), "{stdout}");
+    let lines = [
+        ("\\doS + integer integer", "pg_catalog|+|integer|integer|integer|add\n"),
+        ("\\dfS jsonb_typeof", "pg_catalog|jsonb_typeof|text|jsonb|func\n"),
+        ("\\dC bytea", ""),
+        ("\\da max", "pg_catalog|max|integer|integer|maximum value of all integer input values\n"),
+        ("\\dTS uuid", "pg_catalog|uuid|UUID datatype\n"),
+    ];
+    for (command, line) in lines {
+        let printed = answer(&server, command);
+        assert!(printed.contains(line), "{command}: {printed}");
+    }
+}
+
 #[test]
 fn psql_shows_errors_with_their_place() {
     let server = Server::start();

@@ -1,12 +1,16 @@
-//! Functions of the interpreter, for those who compute with whole columns: DataFusion's queries call
-//! them row by row.
+//! Functions and relations of the interpreter, for those who compute with whole columns: DataFusion's
+//! queries call the functions row by row, and read the relations as tables.
 
-use crate::error::SqlResult;
-use crate::pg_catalog::CatalogContext;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+
+use crate::error::{SqlError, SqlResult};
 use crate::pg_catalog::compile::{Resolved, function_of, resolve};
 use crate::pg_catalog::convert::{Cast, cast};
 use crate::pg_catalog::functions::{Implementation, Scalar};
+use crate::pg_catalog::names::{self, Found, quote_ident};
 use crate::pg_catalog::run::Run;
+use crate::pg_catalog::{CatalogContext, CatalogQuery, NotAnswered, Reach};
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::types::NO_TYPMOD;
@@ -83,4 +87,42 @@ impl<'a> Caller<'a> {
         }
         (self.function.scalar.eval)(&self.run, &arguments)
     }
+}
+
+/// A relation of the catalog: its name, and its columns with their types.
+#[derive(Debug)]
+pub struct SharedRelation {
+    /// `pg_catalog` or `information_schema`
+    pub namespace: String,
+    /// Its name there.
+    pub name: String,
+    /// Its columns.
+    pub columns: Vec<(String, PgType)>,
+}
+
+/// The relation of the catalog that a name means.
+pub fn relation(namespace: Option<&str>, name: &str, context: &CatalogContext) -> Option<SharedRelation> {
+    let Some(Found::Ours(found)) = names::relation(context, namespace, name) else { return None };
+    let columns = found.columns.iter().map(|column| (column.name.clone(), column.pg_type.clone()));
+    Some(SharedRelation {
+        namespace: found.namespace.clone(),
+        name: found.name.clone(),
+        columns: columns.collect(),
+    })
+}
+
+/// The rows of a relation of the catalog.
+///
+/// # Errors
+/// A view of it cannot be computed: a bug.
+pub fn rows(namespace: &str, name: &str, context: &CatalogContext) -> SqlResult<Vec<Vec<Datum>>> {
+    let text = format!("SELECT * FROM {}.{}", quote_ident(namespace), quote_ident(name));
+    let parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text);
+    let query = parser.and_then(|mut parser| parser.parse_query()).map_err(SqlError::internal)?;
+    let compiled = CatalogQuery::analyze(&query, &[], context, Reach::Catalog);
+    let compiled = compiled.map_err(|error| match error {
+        NotAnswered::Error(error) => error,
+        NotAnswered::NotOurs => SqlError::internal(format!("{text} is not the catalog's")),
+    })?;
+    Ok(compiled.run(&[], context)?.rows)
 }

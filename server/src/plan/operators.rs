@@ -13,7 +13,7 @@ use tidemark_catalog::types::{ColumnType, TimeUnit as ColumnUnit};
 use crate::error::SqlError;
 use crate::pg_catalog::shared::SharedFunction;
 use crate::pgtype::PgType;
-use crate::pgtype::types::{Family, element_type_of, family, format_type};
+use crate::pgtype::types::{Family, element_type_of, family, format_type, numeric_rank};
 use crate::plan::arithmetic;
 use crate::plan::coerce::{Side, cast_to, is_float, is_moment, is_number, is_text, side, typed};
 use crate::plan::errors::external;
@@ -295,6 +295,13 @@ pub fn compared(
     }
     if is_moment(left_type) && is_moment(right_type) {
         return compared_moments(left, right, left_type, right_type, time_zone).map(Some);
+    }
+    // Oids and letters are numbers and texts beside others.
+    let whole =
+        |it: &PgType| matches!(family(it), Family::Oid) || numeric_rank(it).is_some_and(|rank| rank <= 2);
+    let textual = |it: &PgType| is_text(it) || family(it) == Family::Char;
+    if (whole(left_type) && whole(right_type)) || (textual(left_type) && textual(right_type)) {
+        return Ok(Some((left, right)));
     }
     let comparable = !matches!(family(left_type), Family::Json | Family::Jsonb)
         && ((is_text(left_type) && is_text(right_type))

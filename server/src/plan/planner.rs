@@ -28,7 +28,9 @@ use tidemark_catalog::collection::Collection;
 
 use crate::config::Config;
 use crate::error::{SqlError, SqlResult};
+use crate::pg_catalog::CatalogContext;
 use crate::plan::aggregates;
+use crate::plan::catalog_table::CatalogTable;
 use crate::plan::errors::{external, to_sql_error};
 use crate::plan::latest::LatestRule;
 use crate::plan::memory::{QueryMemory, QueryPool};
@@ -235,6 +237,8 @@ pub struct PlanContext<'a> {
     pub resolver: &'a Resolver,
     /// The session's time zone.
     pub time_zone: Arc<str>,
+    /// The catalog that the statement sees.
+    pub catalog: &'a CatalogContext,
     /// The types of parameters as far as they are known, by number from 0.
     pub parameters: &'a [Option<FieldRef>],
     /// The collection of which the statement wants places of rows.
@@ -276,6 +280,10 @@ impl ContextProvider for Names<'_> {
             && let Some(target) = self.context.target
         {
             let table = CollectionTable::new(Arc::clone(target), &self.context.time_zone).with_row_ids();
+            return Ok(provider_as_source(Arc::new(table)));
+        }
+        let catalog = self.context.catalog;
+        if let Some(table) = CatalogTable::find(schema, name.table(), catalog, &self.context.time_zone) {
             return Ok(provider_as_source(Arc::new(table)));
         }
         let collection = self.context.resolver.collection(schema, name.table()).map_err(external)?;

@@ -100,10 +100,13 @@ async fn plan_here(
     context: &QueryContext,
 ) -> SqlResult<PlannedQuery> {
     let hints = super::parameters::hints(query, declared, &context.time_zone);
+    let catalog = context.options.catalog.as_deref();
+    let catalog = catalog.ok_or_else(|| SqlError::internal("a statement has its catalog"))?;
     let plan_context = PlanContext {
         text: &context.text,
         resolver: &context.resolver,
         time_zone: Arc::clone(&context.time_zone),
+        catalog,
         parameters: &hints,
         target: context.target.as_ref(),
     };

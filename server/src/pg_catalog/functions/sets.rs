@@ -37,6 +37,7 @@ pub(super) const FUNCTIONS: &[(&str, SetBody)] = &[
         Ok(elements(&values[0]).map(pair).collect())
     }),
     ("aclexplode(_aclitem) setof (grantor oid,grantee oid,privilege_type text,is_grantable bool)", none),
+    ("pg_partition_tree(regclass) setof (relid regclass,parentrelid regclass,isleaf bool,level int4)", none),
     ("pg_listening_channels() setof text", none),
     ("pg_get_publication_tables(text) setof oid", none),
     ("pg_partition_ancestors(regclass) setof regclass", none),

@@ -100,10 +100,11 @@ fn arrays() {
 #[test]
 fn what_is_not_certain_is_left_to_others() {
     check(&[
-        ("select to_char(now(), 'YYYY')", "not ours"),
+        ("select to_char(now(), 'YYYY')", "2020"),
+        ("select date_trunc('year', now())", "not ours"),
         ("select nonsense(1)", "not ours"),
         ("select count(*) from generate_series(1, 1000000)", "not ours"),
-        ("select now() at time zone 'UTC'", "not ours"),
+        ("select now() at time zone 'UTC'", "2020-09-13 12:26:40"),
     ]);
 }
 

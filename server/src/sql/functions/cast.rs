@@ -13,7 +13,8 @@ use bytes::BytesMut;
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -135,7 +136,12 @@ impl ScalarUDFImpl for Cast {
     fn simplify(&self, mut args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
         let has_limit = matches!(self.target, ColumnType::Varchar(Some(_)));
         let is_form = matches!(self.target, ColumnType::Json | ColumnType::Jsonb);
-        let same = args.len() == 1 && info.get_data_type(&args[0])? == *self.field.data_type();
+        // A type that its field names is another one, though its values lie alike.
+        let is_plain =
+            |arg: &Expr| Ok::<bool, DataFusionError>(arg.to_field(info.schema())?.1.metadata().is_empty());
+        let same = args.len() == 1
+            && info.get_data_type(&args[0])? == *self.field.data_type()
+            && is_plain(&args[0])?;
         if same && !has_limit && !is_form && self.field.metadata().is_empty() {
             return Ok(ExprSimplifyResult::Simplified(args.swap_remove(0)));
         }

@@ -167,7 +167,7 @@ pub fn result_field(pg_type: &PgType, time_zone: &Arc<str>) -> SqlResult<FieldRe
     }
     Ok(match family(pg_type) {
         Family::Oid => named(DataType::Int64),
-        Family::Name | Family::Reg | Family::Char | Family::Bpchar | Family::Void => {
+        Family::Name | Family::Varchar | Family::Reg | Family::Char | Family::Bpchar | Family::Void => {
             named(DataType::Utf8View)
         }
         _ => match column_type_of(pg_type) {
@@ -178,6 +178,11 @@ pub fn result_field(pg_type: &PgType, time_zone: &Arc<str>) -> SqlResult<FieldRe
             }
         },
     })
+}
+
+/// Whether values of a type can be a column.
+pub fn has_column(pg_type: &PgType) -> bool {
+    result_field(pg_type, &Arc::from("UTC")).is_ok()
 }
 
 /// Values of the interpreter as a column.
@@ -220,7 +225,9 @@ pub fn column(
             let numbers = values.iter().map(number).collect::<SqlResult<Vec<_>>>()?;
             Ok(Arc::new(Int64Array::from(numbers)))
         }
-        Family::Name | Family::Reg | Family::Char | Family::Bpchar | Family::Void => texts(values),
+        Family::Name | Family::Varchar | Family::Reg | Family::Char | Family::Bpchar | Family::Void => {
+            texts(values)
+        }
         _ => {
             let column_type = column_type_of(pg_type).ok_or_else(wrong)?;
             let mut builder = ColumnBuilder::new(&column_type, values.len());
