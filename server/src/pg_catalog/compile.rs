@@ -25,11 +25,12 @@ mod condition;
 mod expr;
 mod from;
 mod operator;
+mod overload;
 mod query;
 mod select;
 
-pub(crate) use self::call::{Resolved, resolve};
 pub(crate) use self::operator::function_of;
+pub(crate) use self::overload::{Resolved, resolve};
 
 /// Why a query was not compiled.
 #[derive(Debug)]

@@ -4,14 +4,17 @@
 use std::cmp::Ordering;
 
 use crate::error::{SqlError, SqlResult};
-use crate::pg_catalog::functions::{ScalarBody, SetBody, SetRows, any, flag, int, int4, text, texted};
-use crate::pg_catalog::run::Run;
+use crate::pg_catalog::functions::{ScalarBody, any, flag, int, int4, text, texted};
 use crate::pgtype::datum::Datum;
 use crate::pgtype::json::parts::{self, JsonKind, kind};
 use crate::pgtype::jsonb;
 use crate::pgtype::numeric::Numeric;
 use crate::pgtype::types::NO_TYPMOD;
 use crate::sqlstate;
+
+mod sets;
+
+pub(super) use self::sets::SETS;
 
 pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
     ("json_object_field(json,text) json", |_, it| Ok(json(parts::member(text(it, 0), text(it, 1))?))),
@@ -77,19 +80,6 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
         let (pg_type, value) = any(&it[0])?;
         Ok(if value.is_null() { Datum::Null } else { Datum::Json(super::json::write(value, pg_type, run)?) })
     }),
-];
-
-pub(super) const SETS: &[(&str, SetBody)] = &[
-    ("json_array_elements(json) setof (value json)", |_, it| rows(it, json)),
-    ("jsonb_array_elements(jsonb) setof (value jsonb)", |_, it| rows(it, binary)),
-    ("json_array_elements_text(json) setof (value text)", text_rows),
-    ("jsonb_array_elements_text(jsonb) setof (value text)", text_rows),
-    ("json_object_keys(json) setof text", keys),
-    ("jsonb_object_keys(jsonb) setof text", keys),
-    ("json_each(json) setof (key text,value json)", |_, it| each(it, |value| Ok(json(Some(value))))),
-    ("jsonb_each(jsonb) setof (key text,value jsonb)", |_, it| each(it, |value| Ok(binary(Some(value))))),
-    ("json_each_text(json) setof (key text,value text)", |_, it| each(it, |value| shown(Some(value)))),
-    ("jsonb_each_text(jsonb) setof (key text,value text)", |_, it| each(it, |value| shown(Some(value)))),
 ];
 
 /// An element of a `jsonb`, which a value that is no array is itself.
@@ -483,44 +473,4 @@ fn two_lists(values: &[Datum]) -> SqlResult<String> {
     }
     let written = keys.values.iter().zip(&given.values).map(|(key, value)| pair(key, value));
     Ok(format!("{{{}}}", written.collect::<SqlResult<Vec<_>>>()?.join(", ")))
-}
-
-fn elements_of(values: &[Datum]) -> SqlResult<Vec<&str>> {
-    let json = text(values, 0);
-    match kind(json) {
-        JsonKind::Array => Ok(parts::elements(json)),
-        JsonKind::Object => Err(wrong("cannot extract elements from an object")),
-        _ => Err(wrong("cannot extract elements from a scalar")),
-    }
-}
-
-fn rows(values: &[Datum], datum: impl Fn(Option<&str>) -> Datum) -> SqlResult<SetRows> {
-    Ok(elements_of(values)?.into_iter().map(|element| vec![datum(Some(element))]).collect())
-}
-
-fn text_rows(_: &Run<'_>, values: &[Datum]) -> SqlResult<SetRows> {
-    elements_of(values)?.into_iter().map(|element| Ok(vec![shown(Some(element))?])).collect()
-}
-
-/// The members of an object, of several with one key the last in its place.
-fn members_of<'a>(values: &'a [Datum], function: &str) -> SqlResult<Vec<(String, &'a str)>> {
-    let json = text(values, 0);
-    match kind(json) {
-        JsonKind::Object => parts::members(json),
-        JsonKind::Array => Err(wrong(&format!("cannot call {function} on an array"))),
-        _ => Err(wrong(&format!("cannot call {function} on a scalar"))),
-    }
-}
-
-fn keys(_: &Run<'_>, values: &[Datum]) -> SqlResult<SetRows> {
-    let name = if matches!(values[0], Datum::Jsonb(_)) { "jsonb_object_keys" } else { "json_object_keys" };
-    Ok(members_of(values, name)?.into_iter().map(|(key, _)| vec![Datum::Text(key)]).collect())
-}
-
-fn each(values: &[Datum], datum: impl Fn(&str) -> SqlResult<Datum>) -> SqlResult<SetRows> {
-    if matches!(values[0], Datum::Json(_)) && kind(text(values, 0)) != JsonKind::Object {
-        return Err(wrong("cannot deconstruct an array as an object"));
-    }
-    let members = members_of(values, "jsonb_each")?;
-    members.into_iter().map(|(key, value)| Ok(vec![Datum::Text(key), datum(value)?])).collect()
 }

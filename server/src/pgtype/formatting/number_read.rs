@@ -111,12 +111,11 @@ impl Reading<'_> {
                 self.digit(*digit);
                 self.at += 1;
             }
-            Digit::Comma | Digit::Group => {
-                // Nothing counts as within the number while one is read.
-                if !self.template.description.fills && self.byte() == b',' {
-                    self.at += 1;
-                }
+            // Nothing counts as within the number while one is read.
+            Digit::Comma | Digit::Group if !self.template.description.fills && self.byte() == b',' => {
+                self.at += 1;
             }
+            Digit::Comma | Digit::Group => {}
             Digit::Currency => self.skip_others(1),
             Digit::Ordinal(_) => self.skip_others(2),
             Digit::Minus | Digit::Plus | Digit::PlusMinus => {

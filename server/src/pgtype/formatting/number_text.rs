@@ -452,6 +452,6 @@ impl<'a> Writing<'a> {
 /// The last digit behind the point that is not 0, or the point.
 fn last_relevant_digit(text: &str) -> Option<usize> {
     let point = text.find('.')?;
-    let last = text.bytes().enumerate().skip(point + 1).filter(|(_, byte)| *byte != b'0').last();
-    Some(last.map_or(point, |(at, _)| at))
+    let last = text.bytes().rposition(|byte| byte != b'0' && byte != b'.');
+    Some(last.filter(|at| *at > point).unwrap_or(point))
 }
