@@ -18,6 +18,7 @@
 //! | [`aggregates`] | sums and averages in PostgreSQL's types |
 //! | [`provider`], [`scan`], [`predicate`] | a collection as a table, its scan, what a scan can skip |
 //! | [`latest`] | the last row of each series |
+//! | [`rows`] | expressions over rows on their way in: RETURNING, COPY … WHERE |
 //! | [`direct`] | scans of a few rows, without all of this |
 //! | [`options`] | what functions know of the session |
 //! | [`types`] | the Arrow types of expressions |
@@ -41,6 +42,7 @@ pub mod provider;
 pub mod query;
 pub mod resolve;
 pub mod rewrite;
+pub mod rows;
 pub mod scan;
 pub mod series;
 pub mod types;

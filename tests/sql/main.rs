@@ -36,7 +36,7 @@ macro_rules! files {
 
 files! {
     common {
-        aggregates arithmetic casts conditions dates ddl deletes distinct errors extract formatting grouping
+        aggregates arithmetic casts conditions copy dates ddl deletes distinct errors extract formatting grouping
         identifiers inserts intervals joins latest literals null_ordering numerics parameters regular_expressions
         rounding series set_operations settings statistics strings subqueries symbols time_functions time_zones
         transactions windows with

@@ -1,8 +1,11 @@
 //! tokio-postgres.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt, TryStreamExt, pin_mut};
 use tidemark_tests::server::Server;
+use tokio_postgres::binary_copy::{BinaryCopyInWriter, BinaryCopyOutRow, BinaryCopyOutStream};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
@@ -191,6 +194,36 @@ async fn tokio_postgres_streams_pipelines_and_copies() {
     assert_eq!(numbers.await, (0..100).map(|number| number * 2).collect::<Vec<_>>());
     let count: i64 = client.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get(0);
     assert_eq!(count, 100_000);
+}
+
+#[tokio::test]
+async fn tokio_postgres_copies_in_binary() {
+    let server = Server::start();
+    let client = connect(&server).await;
+    client.batch_execute(&MAKE.replace("w text", "w text, f float8, many int8[]")).await.unwrap();
+    let types = [Type::TIMESTAMPTZ, Type::INT4, Type::TEXT, Type::FLOAT8, Type::INT8_ARRAY];
+    let sink = client.copy_in("COPY t FROM STDIN (FORMAT binary)").await.unwrap();
+    let writer = BinaryCopyInWriter::new(sink, &types);
+    pin_mut!(writer);
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_704_067_200);
+    for number in 0..10_000_i32 {
+        let time = start + Duration::from_secs(u64::try_from(number).unwrap());
+        let word = (number % 3 > 0).then(|| format!("word {number}"));
+        let many: Vec<Option<i64>> = vec![Some(number.into()), None];
+        writer.as_mut().write(&[&time, &number, &word, &(f64::from(number) / 4.0), &many]).await.unwrap();
+    }
+    assert_eq!(writer.finish().await.unwrap(), 10_000);
+    let stream =
+        client.copy_out("COPY (SELECT * FROM t ORDER BY ts) TO STDOUT (FORMAT binary)").await.unwrap();
+    let rows: Vec<BinaryCopyOutRow> = BinaryCopyOutStream::new(stream, &types).try_collect().await.unwrap();
+    assert_eq!(rows.len(), 10_000);
+    for (number, row) in (0..10_000_i32).zip(&rows) {
+        let time = start + Duration::from_secs(u64::try_from(number).unwrap());
+        assert_eq!((row.get::<SystemTime>(0), row.get::<i32>(1)), (time, number));
+        assert_eq!(row.get::<Option<String>>(2), (number % 3 > 0).then(|| format!("word {number}")));
+        assert_eq!(row.get::<f64>(3), f64::from(number) / 4.0);
+        assert_eq!(row.get::<Vec<Option<i64>>>(4), [Some(number.into()), None]);
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,9 @@
 
 mod append;
 mod list;
+mod many;
+
+pub use many::ColumnFault;
 
 use arrow::array::{
     ArrayBuilder, ArrayRef, BinaryViewBuilder, BooleanBuilder, Date32Builder, Decimal128Builder,

@@ -27,13 +27,14 @@ use crate::session::prepared::{Body, PlannedUnder, Prepared};
 use crate::session::settings::Scope;
 use crate::session::transaction::Status;
 use crate::sql::classify::{Kind, classify};
-use crate::sql::copy::{self, Copy, CopyIn, CopyOut, CopySink};
+use crate::sql::copy::input::CopySink;
 use crate::sql::dml::{self, InsertSource};
 use crate::sql::names::Resolver;
 use crate::sql::parse::Parsed;
 use crate::sql::rows::{write_durably, write_error};
 use crate::sqlstate;
 
+mod copying;
 mod delete;
 mod explain;
 mod utility;
@@ -97,15 +98,7 @@ impl Session {
                 Ok(self.prepared(text, body, declared, Some(&resolver)))
             }
             Kind::Copy(statement) => {
-                let body = match copy::analyze(&statement, &resolver)? {
-                    Copy::In { target, format } => Body::CopyIn { target, format },
-                    Copy::Out { query, format } => {
-                        let query = self.prepare_query(*query, &text, &[], &resolver).await?;
-                        let fields =
-                            query.fields().ok_or_else(|| SqlError::internal("a query without columns"))?;
-                        Body::CopyOut { query: Box::new(query), fields, format }
-                    }
-                };
+                let body = self.prepare_copy(&statement, &text, &resolver).await?;
                 Ok(self.prepared(text, body, declared, Some(&resolver)))
             }
             Kind::Explain(explain) => {
@@ -188,7 +181,7 @@ impl Session {
                 Some(Arc::from([Field::new("QUERY PLAN", pg_type)]))
             }
             Body::Other(Kind::Show(name)) => Some(utility::show_fields(name)),
-            Body::CopyOut { .. } => None,
+            Body::CopyOut(_) => None,
             other => other.fields(),
         }
     }
@@ -268,17 +261,13 @@ impl Session {
                 self.check_writable("DELETE")?;
                 self.delete(delete, values, control).await
             }
-            Body::CopyIn { target, format } => {
+            Body::CopyIn(copy) => {
                 self.check_writable("COPY FROM")?;
-                let sink = self.copy_sink(target.collection.id)?;
-                let values = self.format();
-                let copy = CopyIn::start(&self.server, Arc::clone(target), format.clone(), values, sink)?;
-                Ok(Outcome::CopyIn(Box::new(copy)))
+                self.start_copy_in(copy, control)
             }
-            Body::CopyOut { query, fields, format } => {
-                let rows = self.run(query, values, control).await?;
-                let (fields, format) = (Arc::clone(fields), format.clone());
-                Ok(Outcome::CopyOut(Box::new(CopyOut { fields, rows, format })))
+            Body::CopyOut(copy) => {
+                let rows = self.run(&copy.query, values, control).await?;
+                copy.start(rows).map(|copy| Outcome::CopyOut(Box::new(copy)))
             }
             Body::Explain { query, analyze, json } => {
                 self.explain(query, *analyze, *json, values, control).await
@@ -442,21 +431,6 @@ impl Session {
         }
         self.take_sink(target.collection.id, sink)?;
         Ok(Outcome::Done(format!("{INSERT_WORD} {row_count}")))
-    }
-
-    /// The data of a COPY FROM is complete; its tag.
-    ///
-    /// # Errors
-    /// The data is not right, or the transaction writes too much.
-    pub async fn finish_copy(
-        &mut self,
-        copy: CopyIn,
-        collection: CollectionId,
-        control: &StatementControl,
-    ) -> SqlResult<String> {
-        let (sink, row_count) = control.run(copy.finish()).await??;
-        self.take_sink(collection, sink)?;
-        Ok(format!("COPY {row_count}"))
     }
 
     fn take_sink(&mut self, collection: CollectionId, sink: CopySink) -> SqlResult<()> {

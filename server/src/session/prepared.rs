@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::{CollectionId, SchemaVersion};
 use tidemark_catalog::view::View;
 
@@ -10,10 +11,11 @@ use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::encode::Format;
 use crate::plan::query::PlannedQuery;
+use crate::plan::rows::RowExpressions;
 use crate::session::field::Fields;
 use crate::session::outcome::RowSource;
 use crate::sql::classify::Kind;
-use crate::sql::copy::CopyFormat;
+use crate::sql::copy::options::CopyFormat;
 use crate::sql::dml::Cell;
 use crate::sql::rows::Target;
 
@@ -95,21 +97,9 @@ pub enum Body {
     /// DELETE.
     Delete(Box<PlannedDelete>),
     /// COPY FROM.
-    CopyIn {
-        /// Where the rows go.
-        target: Arc<Target>,
-        /// How they are written.
-        format: CopyFormat,
-    },
+    CopyIn(PreparedCopyIn),
     /// COPY TO.
-    CopyOut {
-        /// What is copied.
-        query: Box<Body>,
-        /// Its columns.
-        fields: Fields,
-        /// How it is written.
-        format: CopyFormat,
-    },
+    CopyOut(Box<PreparedCopyOut>),
     /// EXPLAIN.
     Explain {
         /// What is explained.
@@ -121,6 +111,30 @@ pub enum Body {
     },
     /// What needs no plan.
     Other(Kind),
+}
+
+/// COPY FROM.
+#[derive(Debug)]
+pub struct PreparedCopyIn {
+    /// Where the rows go.
+    pub target: Arc<Target>,
+    /// How they are written.
+    pub format: CopyFormat,
+    /// Which are taken.
+    pub condition: Option<Arc<RowExpressions>>,
+}
+
+/// COPY TO.
+#[derive(Debug)]
+pub struct PreparedCopyOut {
+    /// What is copied.
+    pub query: Body,
+    /// Its columns.
+    pub fields: Fields,
+    /// How it is written.
+    pub format: CopyFormat,
+    /// The collection, where it is one.
+    pub collection: Option<Arc<Collection>>,
 }
 
 /// A statement with values for its parameters.

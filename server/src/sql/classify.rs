@@ -7,8 +7,9 @@ use sqlparser::ast::{
 
 use crate::error::{SqlError, SqlResult};
 use crate::session::settings::Scope;
+use crate::sql::copy::statement::CopyStatement;
 use crate::sql::names;
-use crate::sql::parse::Parsed;
+use crate::sql::parse::{Parsed, Said};
 use crate::sqlstate;
 
 /// A statement, sorted.
@@ -21,7 +22,7 @@ pub enum Kind {
     /// DELETE
     Delete(Box<ast::Delete>),
     /// COPY, either way
-    Copy(Box<Statement>),
+    Copy(Box<CopyStatement>),
     /// EXPLAIN
     Explain(Box<Explain>),
     /// A change of collections or roles
@@ -97,7 +98,11 @@ pub struct Explain {
 /// # Errors
 /// 0A000 for what is not supported.
 pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
-    Ok(match &parsed.statement {
+    let statement = match &parsed.statement {
+        Said::Copy(copy) => return Ok(Kind::Copy(copy.clone())),
+        Said::Sql(statement) => statement.as_ref(),
+    };
+    Ok(match statement {
         Statement::Query(query) => match query.body.as_ref() {
             ast::SetExpr::Insert(_)
             | ast::SetExpr::Update(_)
@@ -109,14 +114,13 @@ pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
         },
         Statement::Insert(insert) => Kind::Insert(Box::new(insert.clone())),
         Statement::Delete(delete) => Kind::Delete(Box::new(delete.clone())),
-        Statement::Copy { .. } => Kind::Copy(Box::new(parsed.statement.clone())),
-        Statement::Explain { .. } => explain(&parsed.statement)?,
+        Statement::Explain { .. } => explain(statement)?,
         Statement::CreateTable(_)
         | Statement::AlterTable(_)
         | Statement::CreateRole(_)
-        | Statement::AlterRole { .. } => Kind::Ddl(Box::new(parsed.statement.clone())),
+        | Statement::AlterRole { .. } => Kind::Ddl(Box::new(statement.clone())),
         Statement::Drop { object_type: ObjectType::Table | ObjectType::Role | ObjectType::User, .. } => {
-            Kind::Ddl(Box::new(parsed.statement.clone()))
+            Kind::Ddl(Box::new(statement.clone()))
         }
         Statement::StartTransaction { modes, modifier: None, statements, .. } if statements.is_empty() => {
             Kind::Begin(modes.clone())

@@ -352,5 +352,5 @@ pub fn assign(
         cast_array(array, &fields[at].pg_type, &target.column(at).column_type, context, format)
     });
     let arrays = arrays.collect::<SqlResult<Vec<ArrayRef>>>()?;
-    to_batch(target, &symbols, arrays)
+    to_batch(target, &symbols, arrays, format)
 }

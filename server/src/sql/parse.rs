@@ -12,6 +12,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{SqlError, SqlResult};
+use crate::sql::copy::statement::{self as copy, CopyStatement};
 use crate::sql::position::character_position;
 use crate::sqlstate;
 
@@ -31,11 +32,20 @@ const PARAMETERS_MAX: u32 = 65_535;
 /// The parser's own count of nested calls.
 const RECURSION_MAX: usize = 1_000;
 
+/// What a statement says.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// What the parser knows.
+    Sql(Box<Statement>),
+    /// COPY, which has a parser of its own.
+    Copy(Box<CopyStatement>),
+}
+
 /// A statement with its text.
 #[derive(Clone, Debug)]
 pub struct Parsed {
     /// What it says.
-    pub statement: Statement,
+    pub statement: Said,
     /// Its own text, without the semicolon.
     pub text: String,
 }
@@ -66,9 +76,14 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
         if first.token == Token::EOF {
             return Ok(statements);
         }
-        let statement = match checkpoint(&mut parser) {
-            Some(call) => call,
-            None => parser.parse_statement().map_err(|error| syntax(text, &tokens, &error))?,
+        let statement = if copy::is_next(&parser) {
+            Said::Copy(Box::new(copy::parse(&mut parser, &Source { text, tokens: &tokens })?))
+        } else {
+            let parsed = match checkpoint(&mut parser) {
+                Some(call) => Ok(call),
+                None => parser.parse_statement(),
+            };
+            Said::Sql(Box::new(parsed.map_err(|error| syntax(text, &tokens, &error))?))
         };
         let after = parser.peek_token();
         if !matches!(after.token, Token::SemiColon | Token::EOF) {
@@ -139,6 +154,30 @@ fn lexical(message: &str) -> String {
 
 fn place(text: &str, location: Location) -> Option<usize> {
     character_position(text, location.line, location.column)
+}
+
+/// A text and its tokens, to say where in it something is.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    text: &'a str,
+    tokens: &'a [TokenWithSpan],
+}
+
+impl Source<'_> {
+    /// Where a token is, in characters from 1.
+    pub(crate) fn position(&self, token: &TokenWithSpan) -> Option<usize> {
+        place(self.text, token.span.start)
+    }
+
+    /// A token is not what may stand there.
+    pub(crate) fn unexpected(&self, token: &TokenWithSpan) -> SqlError {
+        near(self.text, token)
+    }
+
+    /// What the parser found wrong.
+    pub(crate) fn syntax(&self, error: &ParserError) -> SqlError {
+        syntax(self.text, self.tokens, error)
+    }
 }
 
 /// The error at a token.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayBuilder, ArrayRef, AsArray, BooleanArray, Int32Builder};
+use arrow::compute::{concat, filter};
+use arrow::datatypes::DataType;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::schema::Column;
@@ -12,16 +14,21 @@ use tidemark_engine::collection::SymbolDictionaries;
 use tidemark_engine::engine::{Engine, Write};
 use tidemark_engine::error::{JobError, WalError, WriteError};
 use tidemark_engine::is_disk_full;
+use tidemark_engine::memtable::symbols::SymbolDictionary;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::PgType;
-use crate::pgtype::builder::ColumnBuilder;
-use crate::pgtype::cast::CastError;
+use crate::pgtype::builder::{ColumnBuilder, ColumnFault};
+use crate::pgtype::cast::{self, CastError};
 use crate::pgtype::datum::Datum;
 use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::text::decode_utf8;
-use crate::pgtype::types::format_type;
+use crate::pgtype::types::{NO_TYPMOD, format_type};
 use crate::sqlstate;
+
+pub mod required;
+
+use crate::sql::rows::required::{Block, null_violation};
 
 /// The columns that a statement gives values for.
 #[derive(Clone, Debug)]
@@ -69,8 +76,21 @@ pub struct RowsBuilder {
     target: Arc<Target>,
     symbols: SymbolDictionaries,
     format: FormatSettings,
-    builders: Vec<ColumnBuilder>,
+    builders: Vec<Builder>,
+    /// Rows that were picked from among those that were built, in the order of the target.
+    blocks: Vec<Vec<ArrayRef>>,
     row_count: usize,
+}
+
+/// A column under construction.
+#[derive(Debug)]
+enum Builder {
+    Values(ColumnBuilder),
+    /// Symbols are numbers from the start.
+    Symbols {
+        dictionary: Arc<SymbolDictionary>,
+        numbers: Int32Builder,
+    },
 }
 
 impl RowsBuilder {
@@ -85,20 +105,27 @@ impl RowsBuilder {
         row_count: usize,
     ) -> SqlResult<RowsBuilder> {
         let symbols = engine.symbols(target.collection.id).map_err(|error| write_error(&error))?;
-        let column_type = |at| &target.column(at).column_type;
-        let builders = (0..target.columns.len()).map(|at| ColumnBuilder::new(column_type(at), row_count));
-        Ok(RowsBuilder {
-            target: Arc::clone(target),
-            symbols,
-            format: format.clone(),
-            builders: builders.collect(),
-            row_count: 0,
-        })
+        let builder = |at| {
+            let column = target.column(at);
+            Ok(match &column.column_type {
+                ColumnType::Symbol => Builder::Symbols {
+                    dictionary: dictionary(&symbols, column)?,
+                    numbers: Int32Builder::with_capacity(row_count),
+                },
+                column_type => Builder::Values(ColumnBuilder::new(column_type, row_count)),
+            })
+        };
+        let builders = (0..target.columns.len()).map(builder).collect::<SqlResult<Vec<_>>>()?;
+        let (target, format) = (Arc::clone(target), format.clone());
+        Ok(RowsBuilder { target, symbols, format, builders, blocks: Vec::new(), row_count: 0 })
     }
 
     /// The next row's value of a column is NULL.
     pub fn append_null(&mut self, at: usize) {
-        self.builders[at].append_null();
+        match &mut self.builders[at] {
+            Builder::Values(builder) => builder.append_null(),
+            Builder::Symbols { numbers, .. } => numbers.append_null(),
+        }
     }
 
     /// The next row's value of a column, as text.
@@ -106,7 +133,53 @@ impl RowsBuilder {
     /// # Errors
     /// It is no value of the column's type.
     pub fn append_text(&mut self, at: usize, text: &[u8]) -> SqlResult<()> {
-        self.builders[at].append_text(decode_utf8(text)?, &self.format)
+        let text = decode_utf8(text)?;
+        match &mut self.builders[at] {
+            Builder::Values(builder) => builder.append_text(text, &self.format),
+            Builder::Symbols { dictionary, numbers } => append_symbol(dictionary, numbers, text),
+        }
+    }
+
+    /// The next rows' values of a column, as texts without zero bytes.
+    ///
+    /// # Errors
+    /// One is no value of the column's type.
+    pub fn append_texts<'a>(
+        &mut self,
+        at: usize,
+        texts: impl Iterator<Item = Option<&'a str>>,
+    ) -> Result<(), ColumnFault> {
+        match &mut self.builders[at] {
+            Builder::Values(builder) => builder.append_texts(texts, &self.format),
+            Builder::Symbols { dictionary, numbers } => {
+                let interned = dictionary.intern_array(texts);
+                numbers.append_array(&interned.map_err(full)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// The next rows' values of a column, in the binary form of its type.
+    ///
+    /// # Errors
+    /// One is no value of the column's type.
+    pub fn append_binaries<'a>(
+        &mut self,
+        at: usize,
+        fields: impl Iterator<Item = Option<&'a [u8]>>,
+    ) -> Result<(), ColumnFault> {
+        match &mut self.builders[at] {
+            Builder::Values(builder) => builder.append_binaries(fields, &self.format),
+            Builder::Symbols { dictionary, numbers } => {
+                let texts = fields.enumerate().map(|(row, field)| {
+                    field.map(decode_utf8).transpose().map_err(|error| ColumnFault { row, error })
+                });
+                let texts = texts.collect::<Result<Vec<Option<&str>>, _>>()?;
+                let interned = dictionary.intern_array(texts.into_iter());
+                numbers.append_array(&interned.map_err(full)?);
+                Ok(())
+            }
+        }
     }
 
     /// The next row's value of a column, cast as an assignment casts.
@@ -114,7 +187,26 @@ impl RowsBuilder {
     /// # Errors
     /// It cannot be assigned, or not this value.
     pub fn append_datum(&mut self, at: usize, datum: &Datum, source: &PgType) -> SqlResult<()> {
-        self.builders[at].append_datum(datum, &self.format).map_err(|error| match error {
+        let appended = match (&mut self.builders[at], datum) {
+            (Builder::Values(builder), datum) => builder.append_datum(datum, &self.format),
+            (Builder::Symbols { numbers, .. }, Datum::Null) => {
+                numbers.append_null();
+                Ok(())
+            }
+            (Builder::Symbols { dictionary, numbers }, Datum::Text(text)) => {
+                append_symbol(dictionary, numbers, text).map_err(CastError::Value)
+            }
+            (Builder::Symbols { dictionary, numbers }, datum) => {
+                match cast::assign(datum.clone(), &PgType::TEXT, NO_TYPMOD, &self.format) {
+                    Ok(Datum::Text(text)) => {
+                        append_symbol(dictionary, numbers, &text).map_err(CastError::Value)
+                    }
+                    Ok(_) => Err(CastError::NoCast),
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        appended.map_err(|error| match error {
             CastError::Value(error) => error,
             CastError::NoCast => not_assignable(self.target.column(at), source),
         })
@@ -125,6 +217,11 @@ impl RowsBuilder {
         self.row_count += 1;
     }
 
+    /// So many rows are complete.
+    pub fn end_rows(&mut self, count: usize) {
+        self.row_count += count;
+    }
+
     /// How many rows are complete.
     pub fn row_count(&self) -> usize {
         self.row_count
@@ -132,7 +229,43 @@ impl RowsBuilder {
 
     /// Bytes of memory in use.
     pub fn memory_bytes(&self) -> usize {
-        self.builders.iter().map(ColumnBuilder::memory_bytes).sum()
+        let bytes = |builder: &Builder| match builder {
+            Builder::Values(builder) => builder.memory_bytes(),
+            Builder::Symbols { numbers, .. } => numbers.len() * size_of::<i32>(),
+        };
+        self.builders.iter().map(bytes).sum()
+    }
+
+    /// The rows of those under construction up to this number; none are under construction after.
+    pub fn take_block(&mut self, row_count: usize) -> Vec<(ColumnId, ArrayRef)> {
+        let finish = |builder: &mut Builder| match builder {
+            Builder::Values(builder) => builder.finish(),
+            Builder::Symbols { numbers, .. } => Arc::new(numbers.finish()) as ArrayRef,
+        };
+        let arrays = self.builders.iter_mut().map(finish).map(|array| match array.len() > row_count {
+            true => array.slice(0, row_count),
+            false => array,
+        });
+        self.target.columns.iter().copied().zip(arrays).collect()
+    }
+
+    /// The error for a row of a block without a value where one is needed.
+    pub fn null_violation(&self, column: &Column, block: &Block, row: usize) -> SqlError {
+        null_violation(&self.target.collection, column, (block, row), &self.symbols, &self.format)
+    }
+
+    /// The picked of these rows are complete.
+    ///
+    /// # Errors
+    /// There are not as many answers as rows.
+    pub fn push_block(&mut self, block: Vec<(ColumnId, ArrayRef)>, picked: &BooleanArray) -> SqlResult<()> {
+        let picked_count = picked.true_count();
+        if picked_count > 0 {
+            let arrays = block.into_iter().map(|(_, array)| filter(&array, picked));
+            self.blocks.push(arrays.collect::<Result<_, _>>().map_err(SqlError::internal)?);
+        }
+        self.row_count += picked_count;
+        Ok(())
     }
 
     /// The rows; the builder is empty after.
@@ -140,10 +273,55 @@ impl RowsBuilder {
     /// # Errors
     /// A row is not one of the collection.
     pub fn finish(&mut self) -> SqlResult<WriteBatch> {
+        let mut block = self.take_block(self.row_count);
         self.row_count = 0;
-        let arrays: Vec<ArrayRef> = self.builders.iter_mut().map(ColumnBuilder::finish).collect();
-        to_batch(&self.target, &self.symbols, arrays)
+        let blocks = std::mem::take(&mut self.blocks);
+        if !blocks.is_empty() {
+            for (at, (_, array)) in block.iter_mut().enumerate() {
+                let parts: Vec<&dyn Array> = blocks.iter().map(|block| block[at].as_ref()).collect();
+                *array = compacted(&concat(&parts).map_err(SqlError::internal)?);
+            }
+        }
+        checked(&self.target, block, &self.symbols, &self.format)
     }
+}
+
+/// The rows of a block, if each has a value where one is needed.
+fn checked(
+    target: &Target,
+    block: Vec<(ColumnId, ArrayRef)>,
+    symbols: &SymbolDictionaries,
+    format: &FormatSettings,
+) -> SqlResult<WriteBatch> {
+    let has_rows = block.first().is_some_and(|(_, array)| !array.is_empty());
+    if has_rows && let Some((row, column)) = target.first_missing_value(&block) {
+        return Err(null_violation(&target.collection, column, (&block, row), symbols, format));
+    }
+    WriteBatch::new(&target.collection, block).map_err(|error| write_error(&error))
+}
+
+/// The array without texts of rows that were not picked.
+fn compacted(array: &ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::Utf8View => Arc::new(array.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(array.as_binary_view().gc()),
+        _ => Arc::clone(array),
+    }
+}
+
+fn append_symbol(dictionary: &SymbolDictionary, numbers: &mut Int32Builder, text: &str) -> SqlResult<()> {
+    let number = dictionary.intern(text).map_err(|error| write_error(&error))?;
+    numbers.append_value(number);
+    Ok(())
+}
+
+/// No more symbols can be numbered; whichever row it is.
+fn full(error: WriteError) -> ColumnFault {
+    ColumnFault { row: 0, error: write_error(&error) }
+}
+
+fn dictionary(symbols: &SymbolDictionaries, column: &Column) -> SqlResult<Arc<SymbolDictionary>> {
+    symbols.get(column.id).cloned().ok_or_else(|| SqlError::internal("a symbol has no dictionary"))
 }
 
 /// A value of a type that a column cannot take.
@@ -167,6 +345,7 @@ pub fn to_batch(
     target: &Target,
     symbols: &SymbolDictionaries,
     arrays: Vec<ArrayRef>,
+    format: &FormatSettings,
 ) -> SqlResult<WriteBatch> {
     let columns = arrays.into_iter().enumerate().map(|(at, array)| {
         let column = target.column(at);
@@ -176,16 +355,14 @@ pub fn to_batch(
         };
         Ok((column.id, array))
     });
-    let columns = columns.collect::<SqlResult<Vec<_>>>()?;
-    WriteBatch::new(&target.collection, columns).map_err(|error| write_error(&error))
+    checked(target, columns.collect::<SqlResult<Vec<_>>>()?, symbols, format)
 }
 
 fn intern(symbols: &SymbolDictionaries, column: &Column, texts: &ArrayRef) -> SqlResult<ArrayRef> {
-    let dictionary =
-        symbols.get(column.id).ok_or_else(|| SqlError::internal("a symbol has no dictionary"))?;
+    let dictionary = dictionary(symbols, column)?;
     let numbers = match texts.data_type() {
-        arrow::datatypes::DataType::Utf8 => dictionary.intern_array(texts.as_string::<i32>().iter()),
-        arrow::datatypes::DataType::Utf8View => dictionary.intern_array(texts.as_string_view().iter()),
+        DataType::Utf8 => dictionary.intern_array(texts.as_string::<i32>().iter()),
+        DataType::Utf8View => dictionary.intern_array(texts.as_string_view().iter()),
         other => return Err(SqlError::internal(format!("symbols as {other}"))),
     };
     Ok(Arc::new(numbers.map_err(|error| write_error(&error))?))
