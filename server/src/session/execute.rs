@@ -199,7 +199,7 @@ impl Session {
         let bytes_max = self.server.config.statement_bytes_max;
         let parsed = crate::sql::parse::parse(&prepared.text, bytes_max)?.pop();
         let again = self.prepare(parsed, prepared.declared.clone()).await?;
-        if again.fields != prepared.fields {
+        if !are_alike(again.fields.as_ref(), prepared.fields.as_ref()) {
             let message = "cached plan must not change result type";
             return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
         }
@@ -482,6 +482,14 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Whether results have the same columns, of whatever relation: a table that was dropped and made anew
+/// is another one.
+fn are_alike(one: Option<&Fields>, other: Option<&Fields>) -> bool {
+    let described = |field: &Field| (field.name.clone(), field.pg_type.clone(), field.typmod);
+    one.map(|fields| fields.iter().map(described).collect::<Vec<_>>())
+        == other.map(|fields| fields.iter().map(described).collect::<Vec<_>>())
 }
 
 /// The answer to everything but the end of a block that failed.
