@@ -37,9 +37,9 @@ macro_rules! files {
 files! {
     common {
         aggregates arithmetic casts conditions copy dates ddl deletes distinct errors extract formatting grouping
-        identifiers inserts intervals joins latest literals null_ordering numerics parameters regular_expressions
-        rounding series set_operations settings statistics strings subqueries symbols time_functions time_zones
-        transactions windows with
+        identifiers insert_forms inserts intervals joins latest literals null_ordering numerics parameters
+        regular_expressions returning rounding series set_operations settings statistics strings subqueries
+        symbols time_functions time_zones transactions windows with
     }
     tidemark {
         aggregates arithmetic conditions dates ddl deletes differences errors explain extract formatting

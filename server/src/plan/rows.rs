@@ -59,6 +59,9 @@ pub struct RowExpressions {
     collection: Arc<Collection>,
     /// The collection's columns, each of which may be NULL.
     schema: SchemaRef,
+    /// The places of columns, where the expressions are nothing else.
+    columns: Option<Vec<usize>>,
+    uses_parameters: bool,
 }
 
 impl RowExpressions {
@@ -80,7 +83,9 @@ impl RowExpressions {
         let schema = provider.schema();
         let nullable = |field: &Arc<ArrowField>| field.as_ref().clone().with_nullable(true);
         let schema = Arc::new(Schema::new(schema.fields().iter().map(nullable).collect::<Vec<_>>()));
-        Ok(RowExpressions { query, clause, collection, schema })
+        let columns = plain_columns(&expressions, input);
+        let uses_parameters = expressions.iter().any(has_parameter);
+        Ok(RowExpressions { query, clause, collection, schema, columns, uses_parameters })
     }
 
     /// What the expressions give.
@@ -88,9 +93,9 @@ impl RowExpressions {
         &self.query.fields
     }
 
-    /// The query that they were planned as.
-    pub fn query(&self) -> &PlannedQuery {
-        &self.query
+    /// Whether values of parameters are needed.
+    pub fn uses_parameters(&self) -> bool {
+        self.uses_parameters
     }
 
     /// The expressions with values for their parameters, ready to be evaluated.
@@ -103,32 +108,56 @@ impl RowExpressions {
         values: &[Datum],
         options: StatementOptions,
     ) -> SqlResult<BoundExpressions> {
-        let scalars = self.query.scalars(values)?;
+        let how = match &self.columns {
+            Some(columns) => How::Columns(columns.clone()),
+            None => How::Expressions(self.physical(server, values, options)?),
+        };
+        let symbols = server.engine.symbols(self.collection.id).map_err(|error| write_error(&error))?;
+        Ok(BoundExpressions {
+            how,
+            schema: Arc::clone(&self.schema),
+            columns: self.collection.schema.columns().iter().map(|column| column.id).collect(),
+            symbols,
+        })
+    }
+
+    fn physical(
+        &self,
+        server: &Server,
+        values: &[Datum],
+        options: StatementOptions,
+    ) -> SqlResult<Vec<Arc<dyn PhysicalExpr>>> {
         let bound;
         let mut plan = self.query.logical();
-        if !scalars.is_empty() {
-            bound = bind(plan, ParamValues::from(scalars))?;
+        if self.uses_parameters {
+            bound = bind(plan, ParamValues::from(self.query.scalars(values)?))?;
             plan = &bound;
         }
         let (expressions, input) = parts(plan, self.clause)?;
         let time_zone = Arc::clone(self.query.time_zone());
         let data = StatementData::new(&server.engine, &[], Arc::from([])).map_err(|error| read(&error))?;
-        let context = RunContext { data, time_zone, options };
-        let state = server.planner.state(context);
+        let state = server.planner.state(RunContext { data, time_zone, options });
         let schema: &DFSchemaRef = input.schema();
         let physical = expressions.into_iter().map(|expression| {
             state
                 .create_physical_expr(expression.unalias(), schema)
                 .map_err(|error| to_sql_error(error, None))
         });
-        let symbols = server.engine.symbols(self.collection.id).map_err(|error| write_error(&error))?;
-        Ok(BoundExpressions {
-            expressions: physical.collect::<SqlResult<Vec<_>>>()?,
-            schema: Arc::clone(&self.schema),
-            columns: self.collection.schema.columns().iter().map(|column| column.id).collect(),
-            symbols,
-        })
+        physical.collect()
     }
+}
+
+/// The places of columns, where expressions are nothing else.
+fn plain_columns(expressions: &[Expr], input: &LogicalPlan) -> Option<Vec<usize>> {
+    let place = |expression: &Expr| match expression.clone().unalias() {
+        Expr::Column(column) => input.schema().index_of_column(&column).ok(),
+        _ => None,
+    };
+    expressions.iter().map(place).collect()
+}
+
+fn has_parameter(expression: &Expr) -> bool {
+    expression.exists(|expr| Ok(matches!(expr, Expr::Placeholder(_)))).unwrap_or(true)
 }
 
 /// The expressions of a plan, and what they are over.
@@ -201,11 +230,18 @@ fn has_subquery(expression: &Expr) -> bool {
 /// Expressions that are ready to be evaluated.
 #[derive(Debug)]
 pub struct BoundExpressions {
-    expressions: Vec<Arc<dyn PhysicalExpr>>,
+    how: How,
     schema: SchemaRef,
     /// The collection's columns.
     columns: Vec<ColumnId>,
     symbols: SymbolDictionaries,
+}
+
+#[derive(Debug)]
+enum How {
+    /// Columns at these places of the schema.
+    Columns(Vec<usize>),
+    Expressions(Vec<Arc<dyn PhysicalExpr>>),
 }
 
 impl BoundExpressions {
@@ -214,12 +250,18 @@ impl BoundExpressions {
     /// # Errors
     /// As PostgreSQL says them.
     pub fn evaluate(&self, given: &[(ColumnId, ArrayRef)], row_count: usize) -> SqlResult<RecordBatch> {
-        let rows = self.as_read(given, row_count)?;
-        let values = self.expressions.iter().map(|expression| {
-            let value = expression.evaluate(&rows).and_then(|value| value.into_array(row_count));
-            value.map_err(|error| to_sql_error(error, None))
-        });
-        let values = values.collect::<SqlResult<Vec<ArrayRef>>>()?;
+        let values: SqlResult<Vec<ArrayRef>> = match &self.how {
+            How::Columns(places) => places.iter().map(|at| self.column(*at, given, row_count)).collect(),
+            How::Expressions(expressions) => {
+                let rows = self.as_read(given, row_count)?;
+                let values = expressions.iter().map(|expression| {
+                    let value = expression.evaluate(&rows).and_then(|value| value.into_array(row_count));
+                    value.map_err(|error| to_sql_error(error, None))
+                });
+                values.collect()
+            }
+        };
+        let values = values?;
         let field = |value: &ArrayRef| ArrowField::new("", value.data_type().clone(), true);
         let schema = Arc::new(Schema::new(values.iter().map(field).collect::<Vec<_>>()));
         let options = RecordBatchOptions::new().with_row_count(Some(row_count));
@@ -243,24 +285,28 @@ impl BoundExpressions {
         }
     }
 
+    /// A column as a reader would get it.
+    fn column(&self, at: usize, given: &[(ColumnId, ArrayRef)], row_count: usize) -> SqlResult<ArrayRef> {
+        let (id, data_type) = (self.columns[at], self.schema.field(at).data_type());
+        let Some((_, array)) = given.iter().find(|(given, _)| *given == id) else {
+            return Ok(new_null_array(data_type, row_count));
+        };
+        let array = match self.symbols.get(id) {
+            Some(dictionary) => dictionary.resolve(array.as_primitive::<Int32Type>()),
+            None => Arc::clone(array),
+        };
+        if array.data_type() == data_type {
+            return Ok(array);
+        }
+        cast(&array, data_type).map_err(SqlError::internal)
+    }
+
     /// The rows as a reader would get them.
     fn as_read(&self, given: &[(ColumnId, ArrayRef)], row_count: usize) -> SqlResult<RecordBatch> {
-        let columns = self.columns.iter().zip(self.schema.fields()).map(|(id, field)| {
-            let Some((_, array)) = given.iter().find(|(given, _)| given == id) else {
-                return Ok(new_null_array(field.data_type(), row_count));
-            };
-            let array = match self.symbols.get(*id) {
-                Some(dictionary) => dictionary.resolve(array.as_primitive::<Int32Type>()),
-                None => Arc::clone(array),
-            };
-            if array.data_type() == field.data_type() {
-                return Ok(array);
-            }
-            cast(&array, field.data_type()).map_err(SqlError::internal)
-        });
+        let columns = (0..self.columns.len()).map(|at| self.column(at, given, row_count));
         let columns = columns.collect::<SqlResult<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(row_count));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
-            .map_err(SqlError::internal)
+        let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options);
+        rows.map_err(SqlError::internal)
     }
 }

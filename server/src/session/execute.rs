@@ -28,7 +28,6 @@ use crate::session::settings::Scope;
 use crate::session::transaction::Status;
 use crate::sql::classify::{Kind, classify};
 use crate::sql::copy::input::CopySink;
-use crate::sql::dml::{self, InsertSource};
 use crate::sql::names::Resolver;
 use crate::sql::parse::Parsed;
 use crate::sql::rows::{write_durably, write_error};
@@ -37,10 +36,8 @@ use crate::sqlstate;
 mod copying;
 mod delete;
 mod explain;
+mod inserting;
 mod utility;
-
-/// Rows of a query are written as they come when an INSERT reads them.
-const INSERT_WORD: &str = "INSERT 0";
 
 impl Session {
     /// What values mean in the session's transaction.
@@ -73,24 +70,13 @@ impl Session {
         }
         let text: Arc<str> = Arc::from(parsed.text.as_str());
         let resolver = Arc::new(self.resolver());
-        let format = self.format();
         match kind {
             Kind::Query(query) => {
                 let body = self.prepare_query(*query, &text, &declared, &resolver).await?;
                 Ok(self.prepared(text, body, declared, Some(&resolver)))
             }
-            Kind::Insert(insert) => {
-                let named = !insert.columns.is_empty();
-                let planned = dml::analyze(&insert, &resolver, &format)?;
-                let body = match planned.source {
-                    InsertSource::Cells(cells) => Body::InsertCells { target: planned.target, cells },
-                    InsertSource::Query { query, lenient } => {
-                        let query = self.plan(*query, &text, &declared, &resolver).await?;
-                        let literal = |at| lenient || query.is_literal(at);
-                        let target = dml::check_assignable(&planned.target, named, &query.fields, literal)?;
-                        Body::InsertQuery { target: Arc::new(target), query: Box::new(query) }
-                    }
-                };
+            Kind::Insert { insert, rows } => {
+                let body = self.prepare_insert(&insert, rows.as_ref(), &text, &declared, &resolver).await?;
                 Ok(self.prepared(text, body, declared, Some(&resolver)))
             }
             Kind::Delete(delete) => {
@@ -217,45 +203,23 @@ impl Session {
         values: &[Datum],
         control: &StatementControl,
     ) -> SqlResult<Outcome> {
-        self.note_start(&prepared.text);
         if let Body::Other(kind) = &prepared.body {
+            self.note_start(&prepared.text);
             if self.transaction.status() == Status::Failed && !kind.ends_transaction() {
                 return Err(in_failed_transaction());
             }
             return self.execute_utility(kind, control).await;
         }
-        if self.transaction.status() == Status::Failed {
-            return Err(in_failed_transaction());
-        }
-        // A bulk write of the statement before was not confirmed by a Sync; statements of one
-        // pipeline after it must see its rows.
-        if self.transaction.has_bulk() {
-            self.settle(control).await?;
-        }
+        self.start_statement(prepared, control).await?;
         match &prepared.body {
             Body::Empty => Ok(Outcome::Empty),
             Body::Query(_) | Body::Catalog(_) => {
                 let rows = self.run(&prepared.body, values, control).await?;
                 Ok(Outcome::Rows { rows, word: "SELECT" })
             }
-            Body::InsertCells { target, cells } => {
+            Body::Insert(insert) => {
                 self.check_writable("INSERT")?;
-                let format = self.format();
-                let batch = dml::build_cells(
-                    &self.server.engine,
-                    target,
-                    cells,
-                    values,
-                    &prepared.parameters,
-                    &format,
-                )?;
-                let row_count = batch.row_count();
-                self.transaction.write(target.collection.id, batch)?;
-                Ok(Outcome::Done(format!("{INSERT_WORD} {row_count}")))
-            }
-            Body::InsertQuery { target, query } => {
-                self.check_writable("INSERT")?;
-                self.insert_query(target, query, values, control).await
+                self.execute_insert(insert, values, control).await
             }
             Body::Delete(delete) => {
                 self.check_writable("DELETE")?;
@@ -274,6 +238,20 @@ impl Session {
             }
             Body::Other(_) => unreachable!("handled above"),
         }
+    }
+
+    /// What comes before anything that reads or writes rows.
+    async fn start_statement(&mut self, prepared: &Prepared, control: &StatementControl) -> SqlResult<()> {
+        self.note_start(&prepared.text);
+        if self.transaction.status() == Status::Failed {
+            return Err(in_failed_transaction());
+        }
+        // A bulk write of the statement before was not confirmed by a Sync; statements of one
+        // pipeline after it must see its rows.
+        if self.transaction.has_bulk() {
+            self.settle(control).await?;
+        }
+        Ok(())
     }
 
     /// Tells others what is being carried out.
@@ -401,38 +379,6 @@ impl Session {
         Ok(CopySink::Bulk(Box::new(bulk)))
     }
 
-    async fn insert_query(
-        &mut self,
-        target: &Arc<crate::sql::rows::Target>,
-        query: &PlannedQuery,
-        values: &[Datum],
-        control: &StatementControl,
-    ) -> SqlResult<Outcome> {
-        let format = self.format();
-        let mut sink = self.copy_sink(target.collection.id)?;
-        let run = self.run_query(control);
-        let mut rows = control.run(query.run(values, run)).await??;
-        let mut row_count = 0;
-        while let Some(batch) = control.run(rows.next()).await?? {
-            let crate::session::outcome::Rows::Batch { batch, .. } = batch else {
-                return Err(SqlError::internal("a planned query gives batches"));
-            };
-            row_count += batch.num_rows();
-            let (server, target, format) = (Arc::clone(&self.server), Arc::clone(target), format.clone());
-            let fields = Arc::clone(&query.fields);
-            let written = self.server.query_runtime.spawn_blocking(move || {
-                let batch = dml::assign(&server.engine, &target, &batch, &fields, &format)?;
-                sink.write(batch)?;
-                Ok::<CopySink, SqlError>(sink)
-            });
-            let written = control.run(written).await?;
-            sink = written
-                .map_err(|error| SqlError::internal(format!("INSERT ended by a panic: {error}")))??;
-        }
-        self.take_sink(target.collection.id, sink)?;
-        Ok(Outcome::Done(format!("{INSERT_WORD} {row_count}")))
-    }
-
     fn take_sink(&mut self, collection: CollectionId, sink: CopySink) -> SqlResult<()> {
         match sink {
             CopySink::Bulk(bulk) => self.transaction.write_bulk(*bulk),
@@ -505,16 +451,17 @@ impl Body {
             Body::Query(query) => Some(Arc::clone(&query.fields)),
             Body::Catalog(query) => Some(Arc::clone(query.fields())),
             Body::Delete(delete) => delete.returned.clone(),
+            Body::Insert(insert) => insert.returning.as_ref().map(|returning| Arc::clone(returning.fields())),
             _ => None,
         }
     }
 
     fn parameters(&self, declared: &[Option<PgType>]) -> Vec<PgType> {
         match self {
-            Body::Query(query) | Body::InsertQuery { query, .. } => query.parameters.clone(),
+            Body::Query(query) => query.parameters.clone(),
+            Body::Insert(insert) => insert.parameters.clone(),
             Body::Catalog(query) => query.parameters().to_vec(),
             Body::Delete(delete) => delete.query.parameters.clone(),
-            Body::InsertCells { target, cells } => dml::cell_parameters(cells, target, declared),
             Body::Explain { query, .. } => query.parameters(declared),
             _ => declared.iter().map(|it| it.clone().unwrap_or(PgType::TEXT)).collect(),
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::{CollectionId, SchemaVersion};
 use tidemark_catalog::view::View;
+use tidemark_engine::batch::WriteBatch;
 
 use crate::pg_catalog::CatalogQuery;
 use crate::pgtype::PgType;
@@ -16,7 +17,8 @@ use crate::session::field::Fields;
 use crate::session::outcome::RowSource;
 use crate::sql::classify::Kind;
 use crate::sql::copy::options::CopyFormat;
-use crate::sql::dml::Cell;
+use crate::sql::insert::constants::ConstantRows;
+use crate::sql::insert::unnest::ArrayParameter;
 use crate::sql::rows::Target;
 
 /// A statement that was understood and planned.
@@ -80,20 +82,8 @@ pub enum Body {
     Query(Box<PlannedQuery>),
     /// A query over the catalog, or over nothing.
     Catalog(Box<CatalogQuery>),
-    /// INSERT of constants and parameters.
-    InsertCells {
-        /// Where the rows go.
-        target: Arc<Target>,
-        /// The rows.
-        cells: Vec<Vec<Cell>>,
-    },
-    /// INSERT of a query's rows.
-    InsertQuery {
-        /// Where the rows go.
-        target: Arc<Target>,
-        /// The query.
-        query: Box<PlannedQuery>,
-    },
+    /// INSERT.
+    Insert(Box<PreparedInsert>),
     /// DELETE.
     Delete(Box<PlannedDelete>),
     /// COPY FROM.
@@ -111,6 +101,30 @@ pub enum Body {
     },
     /// What needs no plan.
     Other(Kind),
+}
+
+/// INSERT.
+#[derive(Debug)]
+pub struct PreparedInsert {
+    /// Where the rows go.
+    pub target: Arc<Target>,
+    /// Where they come from.
+    pub source: RowsFrom,
+    /// The types of its parameters.
+    pub parameters: Vec<PgType>,
+    /// What is given back of them.
+    pub returning: Option<Arc<RowExpressions>>,
+}
+
+/// Where the rows of an INSERT come from.
+#[derive(Debug)]
+pub enum RowsFrom {
+    /// Constants and parameters.
+    Constants(Arc<ConstantRows>),
+    /// Arrays, one for each column.
+    Arrays(Vec<ArrayParameter>),
+    /// A query.
+    Query(Box<PlannedQuery>),
 }
 
 /// COPY FROM.
@@ -143,11 +157,20 @@ pub struct Portal {
     /// The statement.
     pub prepared: Arc<Prepared>,
     /// The values.
-    pub values: Vec<Datum>,
+    pub values: Bound,
     /// The forms of its columns: none (all text), one for all, or one each.
     pub formats: Vec<Format>,
     /// How far it is.
     pub state: PortalState,
+}
+
+/// Values that a statement was given.
+#[derive(Debug)]
+pub enum Bound {
+    /// One for each parameter.
+    Values(Vec<Datum>),
+    /// The rows that an INSERT makes of them; none, if it makes none.
+    Rows(Option<WriteBatch>),
 }
 
 /// How far a portal is.

@@ -1,5 +1,7 @@
 //! What kind of statement it is: who carries it out, and its command tag.
 
+use std::sync::Arc;
+
 use sqlparser::ast::{
     self, CloseCursor, ContextModifier, DiscardObject, Expr, ObjectType, Reset, Set, Statement,
     TransactionAccessMode, TransactionIsolationLevel, TransactionMode, Value,
@@ -8,6 +10,7 @@ use sqlparser::ast::{
 use crate::error::{SqlError, SqlResult};
 use crate::session::settings::Scope;
 use crate::sql::copy::statement::CopyStatement;
+use crate::sql::insert::constants::ConstantRows;
 use crate::sql::names;
 use crate::sql::parse::{Parsed, Said};
 use crate::sqlstate;
@@ -18,7 +21,12 @@ pub enum Kind {
     /// SELECT, VALUES, WITH …
     Query(Box<ast::Query>),
     /// INSERT
-    Insert(Box<ast::Insert>),
+    Insert {
+        /// The statement.
+        insert: Box<ast::Insert>,
+        /// Its rows, where they were read already.
+        rows: Option<Arc<ConstantRows>>,
+    },
     /// DELETE
     Delete(Box<ast::Delete>),
     /// COPY, either way
@@ -100,10 +108,15 @@ pub struct Explain {
 pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
     let statement = match &parsed.statement {
         Said::Copy(copy) => return Ok(Kind::Copy(copy.clone())),
+        Said::Insert(insert) => {
+            let rows = Some(Arc::clone(&insert.rows));
+            return Ok(Kind::Insert { insert: insert.insert.clone(), rows });
+        }
         Said::Sql(statement) => statement.as_ref(),
     };
     Ok(match statement {
         Statement::Query(query) => match query.body.as_ref() {
+            ast::SetExpr::Insert(Statement::Insert(insert)) => insert_with(query, insert)?,
             ast::SetExpr::Insert(_)
             | ast::SetExpr::Update(_)
             | ast::SetExpr::Delete(_)
@@ -112,7 +125,7 @@ pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
             }
             _ => Kind::Query(query.clone()),
         },
-        Statement::Insert(insert) => Kind::Insert(Box::new(insert.clone())),
+        Statement::Insert(insert) => Kind::Insert { insert: Box::new(insert.clone()), rows: None },
         Statement::Delete(delete) => Kind::Delete(Box::new(delete.clone())),
         Statement::Explain { .. } => explain(statement)?,
         Statement::CreateTable(_)
@@ -152,6 +165,19 @@ pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
         Statement::Call(function) => call(function)?,
         other => return Err(unsupported(other)),
     })
+}
+
+/// An INSERT after WITH, whose query may use what is named there.
+fn insert_with(query: &ast::Query, insert: &ast::Insert) -> SqlResult<Kind> {
+    let mut insert = Box::new(insert.clone());
+    if let Some(source) = insert.source.as_mut().filter(|source| source.with.is_none()) {
+        source.with = query.with.clone();
+        return Ok(Kind::Insert { insert, rows: None });
+    }
+    match (&query.with, &insert.source) {
+        (None, _) => Ok(Kind::Insert { insert, rows: None }),
+        _ => Err(SqlError::unsupported("WITH before an INSERT that has one of its own")),
+    }
 }
 
 fn unsupported(statement: &Statement) -> SqlError {

@@ -11,12 +11,12 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{self, Expr, ObjectName, SelectItem, SetExpr, Statement, TableFactor};
+use sqlparser::ast::{self, Expr, SelectItem};
 use tidemark_catalog::collection::Collection;
 
 use crate::error::{SqlError, SqlResult};
 use crate::sql::names::{self, Resolver, relation_name};
-use crate::sql::parse::Said;
+use crate::sql::queries::{select_from, with_condition};
 use crate::sql::rows::Target;
 
 pub mod binary;
@@ -87,8 +87,8 @@ pub fn analyze(statement: &CopyStatement, resolver: &Resolver) -> SqlResult<Copy
     }
     if statement.direction == Direction::From {
         let collection = resolver.collection(namespace.as_deref(), &relation)?;
-        let condition =
-            statement.condition.as_ref().map(|condition| select_where(name, condition)).transpose()?;
+        let all_where = |condition| with_condition(select_from(name, None, Vec::new())?, condition);
+        let condition = statement.condition.as_deref().map(all_where).transpose()?.map(Box::new);
         let format = format_of(statement)?;
         let target = Arc::new(Target::new(collection, &column_names)?);
         return Ok(Copy::In { target, format, condition });
@@ -98,48 +98,9 @@ pub fn analyze(statement: &CopyStatement, resolver: &Resolver) -> SqlResult<Copy
     if let Some(collection) = &collection {
         Target::new(Arc::clone(collection), &column_names)?;
     }
-    let columns: Vec<Expr> = columns.iter().cloned().map(Expr::Identifier).collect();
-    let query = Box::new(select_from(name, columns)?);
+    let columns = columns.iter().cloned().map(|name| SelectItem::UnnamedExpr(Expr::Identifier(name)));
+    let query = Box::new(select_from(name, None, columns.collect())?);
     Ok(Copy::Out { query, format, collection })
-}
-
-/// The query that reads expressions, or all columns, of a relation.
-///
-/// # Errors
-/// None that a statement could be the cause of.
-pub fn select_from(relation: &ObjectName, columns: Vec<Expr>) -> SqlResult<ast::Query> {
-    let mut query = template("SELECT * FROM t")?;
-    let SetExpr::Select(select) = query.body.as_mut() else { return Err(no_template()) };
-    if !columns.is_empty() {
-        select.projection = columns.into_iter().map(SelectItem::UnnamedExpr).collect();
-    }
-    match select.from.first_mut().map(|from| &mut from.relation) {
-        Some(TableFactor::Table { name, .. }) => *name = relation.clone(),
-        _ => return Err(no_template()),
-    }
-    Ok(query)
-}
-
-fn select_where(relation: &ObjectName, condition: &Expr) -> SqlResult<Box<ast::Query>> {
-    let mut query = select_from(relation, Vec::new())?;
-    let SetExpr::Select(select) = query.body.as_mut() else { return Err(no_template()) };
-    select.selection = Some(condition.clone());
-    Ok(Box::new(query))
-}
-
-fn template(text: &str) -> SqlResult<ast::Query> {
-    let parsed = crate::sql::parse::parse(text, usize::MAX)?.pop();
-    match parsed.map(|parsed| parsed.statement) {
-        Some(Said::Sql(statement)) => match *statement {
-            Statement::Query(query) => Ok(*query),
-            _ => Err(no_template()),
-        },
-        _ => Err(no_template()),
-    }
-}
-
-fn no_template() -> SqlError {
-    SqlError::internal("a SELECT did not parse as one")
 }
 
 #[cfg(test)]
@@ -147,7 +108,7 @@ mod tests {
     use super::*;
     use crate::sql::copy::fields::{FieldTable, Place};
     use crate::sql::copy::options::Layout;
-    use crate::sql::parse::parse;
+    use crate::sql::parse::{Said, parse};
 
     /// The format that options in parentheses ask for.
     pub(crate) fn format_of(options: &str) -> CopyFormat {

@@ -5,6 +5,8 @@
 //! `::int::int …`), which look flat and are as deep as they are long. What is within the bounds fits
 //! the stack of the threads that work on statements ([`STACK_BYTES`]).
 
+use std::sync::Arc;
+
 use sqlparser::ast::{Function, FunctionArguments, Ident, ObjectName, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
@@ -13,6 +15,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{SqlError, SqlResult};
 use crate::sql::copy::statement::{self as copy, CopyStatement};
+use crate::sql::insert::scan::{self, RowsInsert};
 use crate::sql::position::character_position;
 use crate::sqlstate;
 
@@ -39,6 +42,8 @@ pub enum Said {
     Sql(Box<Statement>),
     /// COPY, which has a parser of its own.
     Copy(Box<CopyStatement>),
+    /// INSERT of constants, which were read without the parser.
+    Insert(Box<RowsInsert>),
 }
 
 /// A statement with its text.
@@ -60,6 +65,13 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
         return Err(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
             .with_hint("Send large amounts of data by COPY, or raise statement-size."));
     }
+    match insert_of_rows(text) {
+        Some(insert) => Ok(vec![insert]),
+        None => parse_tokens(text),
+    }
+}
+
+fn parse_tokens(text: &str) -> SqlResult<Vec<Parsed>> {
     let dialect = PostgreSqlDialect {};
     let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
         SqlError::new(sqlstate::SYNTAX_ERROR, lexical(&error.message)).at(place(text, error.location))
@@ -92,6 +104,28 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
         let start = offsets.of(first.span.start);
         let end = if after.token == Token::EOF { text.len() } else { offsets.of(after.span.start) };
         statements.push(Parsed { statement, text: text[start..end].trim().to_owned() });
+    }
+}
+
+/// An INSERT whose rows are constants and parameters. What is wrong with it is told by the parser, which
+/// reads it then.
+fn insert_of_rows(text: &str) -> Option<Parsed> {
+    let (statement, rows) = scan::scan(text)?;
+    match parse_tokens(&statement).ok()?.pop()?.statement {
+        Said::Sql(statement) => match *statement {
+            Statement::Insert(insert) => {
+                let text = text.trim().strip_suffix(';').unwrap_or(text.trim()).trim_end().to_owned();
+                Some(Parsed {
+                    statement: Said::Insert(Box::new(RowsInsert {
+                        insert: Box::new(insert),
+                        rows: Arc::new(rows),
+                    })),
+                    text,
+                })
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayBuilder, ArrayRef, AsArray, BooleanArray, Int32Builder};
 use arrow::compute::{concat, filter};
 use arrow::datatypes::DataType;
+use bytes::Bytes;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::schema::Column;
@@ -18,17 +19,39 @@ use tidemark_engine::memtable::symbols::SymbolDictionary;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::PgType;
+use crate::pgtype::array::literal;
+use crate::pgtype::binary::{array_fields, parse_binary};
 use crate::pgtype::builder::{ColumnBuilder, ColumnFault};
 use crate::pgtype::cast::{self, CastError};
 use crate::pgtype::datum::Datum;
+use crate::pgtype::encode::Format;
 use crate::pgtype::settings::FormatSettings;
-use crate::pgtype::text::decode_utf8;
-use crate::pgtype::types::{NO_TYPMOD, format_type};
+use crate::pgtype::text::{decode_utf8, parse_text};
+use crate::pgtype::types::{NO_TYPMOD, family, format_type};
+use crate::sql::insert::unnest::ArrayParameter;
 use crate::sqlstate;
 
 pub mod required;
 
 use crate::sql::rows::required::{Block, null_violation};
+
+/// A value of a parameter as the client sent it.
+#[derive(Clone, Debug)]
+pub struct RawValue {
+    /// In which form.
+    pub format: Format,
+    /// Its bytes; `None` for NULL.
+    pub bytes: Option<Bytes>,
+}
+
+/// Values of a statement's parameters.
+#[derive(Clone, Copy, Debug)]
+pub enum Values<'a> {
+    /// As they were read.
+    Datums(&'a [Datum]),
+    /// As they were sent.
+    Raw(&'a [RawValue]),
+}
 
 /// The columns that a statement gives values for.
 #[derive(Clone, Debug)]
@@ -182,6 +205,125 @@ impl RowsBuilder {
         }
     }
 
+    /// The type that clients see for a column.
+    pub fn pg_type(&self, at: usize) -> &PgType {
+        match &self.builders[at] {
+            Builder::Values(builder) => builder.pg_type(),
+            Builder::Symbols { .. } => &PgType::TEXT,
+        }
+    }
+
+    /// The next row's value of a column, as a number in SQL; false when the column does not take it as
+    /// it is written.
+    pub fn append_number(&mut self, at: usize, text: &str) -> bool {
+        match &mut self.builders[at] {
+            Builder::Values(builder) => builder.append_number(text),
+            Builder::Symbols { .. } => false,
+        }
+    }
+
+    /// The next row's value of a column: that of a parameter of a type.
+    ///
+    /// # Errors
+    /// It is no value of the parameter's type, or cannot be assigned.
+    pub fn append_value(
+        &mut self,
+        at: usize,
+        values: Values<'_>,
+        number: usize,
+        pg_type: &PgType,
+    ) -> SqlResult<()> {
+        let raw = match values {
+            Values::Datums(datums) => {
+                return self.append_datum(at, datums.get(number).unwrap_or(&Datum::Null), pg_type);
+            }
+            Values::Raw(raw) => raw.get(number),
+        };
+        let Some(RawValue { format, bytes: Some(bytes) }) = raw else {
+            self.append_null(at);
+            return Ok(());
+        };
+        let bytes = bytes.as_ref();
+        let appended = self.append_raw(at, *format, bytes, pg_type);
+        appended.map_err(|error| of_parameter(error, number))
+    }
+
+    fn append_raw(&mut self, at: usize, format: Format, bytes: &[u8], pg_type: &PgType) -> SqlResult<()> {
+        let is_same = family(pg_type) == family(self.pg_type(at));
+        match (&mut self.builders[at], format) {
+            (Builder::Values(builder), Format::Binary) if is_same => {
+                builder.append_binary(bytes, pg_type, &self.format).map_err(|error| match error {
+                    CastError::Value(error) => error,
+                    CastError::NoCast => not_assignable(self.target.column(at), pg_type),
+                })
+            }
+            (Builder::Values(builder), Format::Text) if is_same => {
+                builder.append_text(decode_utf8(bytes)?, &self.format)
+            }
+            (Builder::Symbols { dictionary, numbers }, _) if is_same => {
+                append_symbol(dictionary, numbers, decode_utf8(bytes)?)
+            }
+            (_, format) => {
+                let datum = match format {
+                    Format::Text => parse_text(decode_utf8(bytes)?, pg_type, NO_TYPMOD, &self.format)?,
+                    Format::Binary => parse_binary(bytes, pg_type, NO_TYPMOD)?,
+                };
+                self.append_datum(at, &datum, pg_type)
+            }
+        }
+    }
+
+    /// The next rows' values of a column: the elements of an array. How many there are.
+    ///
+    /// # Errors
+    /// It is no array, or an element cannot be assigned.
+    pub fn append_elements(
+        &mut self,
+        at: usize,
+        values: Values<'_>,
+        array: &ArrayParameter,
+    ) -> SqlResult<usize> {
+        let named = |error| of_parameter(error, array.number);
+        let raw = match values {
+            Values::Datums(datums) => {
+                let Some(Datum::Array(array)) = datums.get(array.number) else { return Ok(0) };
+                let mut elements = array.values.iter();
+                elements.try_for_each(|element| self.append_datum(at, element, &array.element))?;
+                return Ok(array.values.len());
+            }
+            Values::Raw(raw) => raw.get(array.number),
+        };
+        let Some(RawValue { format, bytes: Some(bytes) }) = raw else { return Ok(0) };
+        let is_same = family(&array.element) == family(self.pg_type(at));
+        if *format == Format::Binary {
+            let elements = array_fields(bytes, &array.array_type).map_err(named)?;
+            let count = elements.len();
+            if is_same {
+                let appended = self.append_binaries(at, elements.into_iter());
+                return appended.map(|()| count).map_err(|fault| named(in_element(fault)));
+            }
+            for element in elements {
+                let datum = element.map(|bytes| parse_binary(bytes, &array.element, NO_TYPMOD)).transpose();
+                let datum = datum.map_err(named)?.unwrap_or(Datum::Null);
+                self.append_datum(at, &datum, &array.element)?;
+            }
+            return Ok(count);
+        }
+        let text = decode_utf8(bytes).map_err(named)?;
+        let literal = literal::parse(text).map_err(named)?;
+        let elements = literal.elements.iter().map(Option::as_deref);
+        if is_same {
+            let appended = self.append_texts(at, elements);
+            return appended.map(|()| literal.elements.len()).map_err(|fault| named(fault.error));
+        }
+        for element in elements {
+            let datum = element.map(|text| parse_text(text, &array.element, NO_TYPMOD, &self.format));
+            let datum = datum.transpose().map_err(named)?.unwrap_or(Datum::Null);
+            self.append_datum(at, &datum, &array.element)?;
+        }
+        Ok(literal.elements.len())
+    }
+
     /// The next row's value of a column, cast as an assignment casts.
     ///
     /// # Errors
@@ -307,6 +449,24 @@ fn compacted(array: &ArrayRef) -> ArrayRef {
         DataType::BinaryView => Arc::new(array.as_binary_view().gc()),
         _ => Arc::clone(array),
     }
+}
+
+/// PostgreSQL says which parameter was not what it should be.
+pub fn of_parameter(error: SqlError, number: usize) -> SqlError {
+    if error.message() == "incorrect binary data format" {
+        let message = format!("incorrect binary data format in bind parameter {}", number + 1);
+        return SqlError::new(error.state(), message);
+    }
+    error.with_context(format!("unnamed portal parameter ${}", number + 1))
+}
+
+/// The error in an element of an array, which is not what its length says.
+fn in_element(fault: ColumnFault) -> SqlError {
+    if fault.error.message() == "incorrect binary data format" {
+        let message = format!("improper binary format in array element {}", fault.row + 1);
+        return SqlError::new(fault.error.state(), message);
+    }
+    fault.error
 }
 
 fn append_symbol(dictionary: &SymbolDictionary, numbers: &mut Int32Builder, text: &str) -> SqlResult<()> {

@@ -158,6 +158,18 @@ impl Values {
         Ok(Some(0))
     }
 
+    /// Adds a decimal number that fits as it is written.
+    pub(super) fn append_plain_number(&mut self, text: &str) -> bool {
+        let plain = decimal::parse_plain(text.as_bytes());
+        match plain.and_then(|(value, scale)| self.rescaled(value, scale)) {
+            Some(units) => {
+                self.append_units(units);
+                true
+            }
+            None => false,
+        }
+    }
+
     fn append_string(&mut self, text: &str) -> SqlResult<usize> {
         let Values::Text(builder, rule) = self else {
             unreachable!("only columns of text are given strings");

@@ -95,6 +95,33 @@ impl ColumnBuilder {
         }
     }
 
+    /// Adds a number as SQL writes it; false, and nothing added, when the column does not take it as it
+    /// is written, or it is out of its range.
+    pub fn append_number(&mut self, text: &str) -> bool {
+        let appended = match &mut self.values {
+            Values::Int2(builder) => {
+                integer::parse_i16(text).map(|value| builder.append_value(value)).is_ok()
+            }
+            Values::Int4(builder) => {
+                integer::parse_i32(text).map(|value| builder.append_value(value)).is_ok()
+            }
+            Values::Int8(builder) => {
+                integer::parse_i64(text).map(|value| builder.append_value(value)).is_ok()
+            }
+            // SQL's numbers have no negative zero.
+            Values::Float4(builder) => {
+                float::parse_f32(text).map(|value| builder.append_value(value + 0.0)).is_ok()
+            }
+            Values::Float8(builder) => {
+                float::parse_f64(text).map(|value| builder.append_value(value + 0.0)).is_ok()
+            }
+            Values::Decimal128(..) | Values::Decimal256(..) => self.values.append_plain_number(text),
+            _ => false,
+        };
+        self.row_count += usize::from(appended);
+        appended
+    }
+
     fn append_one_by_one<T>(
         &mut self,
         values: impl Iterator<Item = Option<T>>,
