@@ -48,7 +48,7 @@ impl Session {
     }
 
     fn resolver(&self) -> Resolver {
-        Resolver::new(self.server.engine.view(), self.settings.search_path())
+        Resolver::new(self.server.engine.view(), self.settings.search_path().to_vec())
     }
 
     /// Understands and plans a statement. `declared` are the types of parameters that the client
@@ -152,7 +152,7 @@ impl Session {
         });
         let planned_under = PlannedUnder {
             collections: collections.unwrap_or_default(),
-            search_path: self.settings.search_path(),
+            search_path: self.settings.search_path().to_vec(),
             time_zone: self.settings.arrow_time_zone(),
         };
         let parameters = body.parameters(&declared);
@@ -179,7 +179,7 @@ impl Session {
     pub async fn refreshed(&mut self, prepared: &Arc<Prepared>) -> SqlResult<Arc<Prepared>> {
         let view = self.server.engine.view();
         let under = &prepared.planned_under;
-        if under.holds(&view, &self.settings.search_path(), &self.settings.arrow_time_zone()) {
+        if under.holds(&view, self.settings.search_path(), &self.settings.arrow_time_zone()) {
             return Ok(Arc::clone(prepared));
         }
         let bytes_max = self.server.config.statement_bytes_max;
@@ -340,7 +340,7 @@ impl Session {
                 format,
                 role: self.role.name.clone(),
                 database: self.database.clone(),
-                search_path: self.settings.search_path(),
+                search_path: self.settings.search_path().to_vec(),
             },
             server: Arc::clone(&self.server),
             own_writes: self.transaction.own_writes(),
