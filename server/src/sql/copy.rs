@@ -5,7 +5,7 @@
 //! | [`statement`] | the statement's grammar |
 //! | [`options`] | what its options mean |
 //! | [`input`] | COPY FROM: a thread that makes rows of what the client sends |
-//! | [`reader`] | from bytes to rows, by way of [`lines`] or [`binary`], and [`fields`] |
+//! | [`reader`] | from bytes to rows, by way of [`lines`] or [`binary`], [`marks`], and [`fields`] |
 //! | [`output`] | COPY TO: rows as lines or as binary rows |
 //! | [`csv`], [`text`], [`binary`], [`encoding`] | the formats, in and out |
 
@@ -25,6 +25,7 @@ pub mod encoding;
 pub mod fields;
 pub mod input;
 pub mod lines;
+mod marks;
 pub mod options;
 pub mod output;
 pub mod reader;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayBuilder, ArrayRef, AsArray, BooleanArray, Int32Builder};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::compute::{concat, filter};
 use arrow::datatypes::DataType;
 use bytes::Bytes;
@@ -32,8 +32,10 @@ use crate::sql::insert::unnest::ArrayParameter;
 use crate::sqlstate;
 
 pub mod required;
+mod symbols;
 
 use crate::sql::rows::required::{Block, null_violation};
+use crate::sql::rows::symbols::SymbolBuilder;
 
 /// A value of a parameter as the client sent it.
 #[derive(Clone, Debug)]
@@ -103,6 +105,8 @@ pub struct RowsBuilder {
     /// Rows that were picked from among those that were built, in the order of the target.
     blocks: Vec<Vec<ArrayRef>>,
     row_count: usize,
+    /// How many rows there is room for.
+    capacity: usize,
 }
 
 /// A column under construction.
@@ -110,10 +114,7 @@ pub struct RowsBuilder {
 enum Builder {
     Values(ColumnBuilder),
     /// Symbols are numbers from the start.
-    Symbols {
-        dictionary: Arc<SymbolDictionary>,
-        numbers: Int32Builder,
-    },
+    Symbols(SymbolBuilder),
 }
 
 impl RowsBuilder {
@@ -131,23 +132,23 @@ impl RowsBuilder {
         let builder = |at| {
             let column = target.column(at);
             Ok(match &column.column_type {
-                ColumnType::Symbol => Builder::Symbols {
-                    dictionary: dictionary(&symbols, column)?,
-                    numbers: Int32Builder::with_capacity(row_count),
-                },
+                ColumnType::Symbol => {
+                    Builder::Symbols(SymbolBuilder::new(dictionary(&symbols, column)?, row_count))
+                }
                 column_type => Builder::Values(ColumnBuilder::new(column_type, row_count)),
             })
         };
         let builders = (0..target.columns.len()).map(builder).collect::<SqlResult<Vec<_>>>()?;
         let (target, format) = (Arc::clone(target), format.clone());
-        Ok(RowsBuilder { target, symbols, format, builders, blocks: Vec::new(), row_count: 0 })
+        let (blocks, capacity) = (Vec::new(), row_count);
+        Ok(RowsBuilder { target, symbols, format, builders, blocks, row_count: 0, capacity })
     }
 
     /// The next row's value of a column is NULL.
     pub fn append_null(&mut self, at: usize) {
         match &mut self.builders[at] {
             Builder::Values(builder) => builder.append_null(),
-            Builder::Symbols { numbers, .. } => numbers.append_null(),
+            Builder::Symbols(builder) => builder.append_null(),
         }
     }
 
@@ -159,7 +160,7 @@ impl RowsBuilder {
         let text = decode_utf8(text)?;
         match &mut self.builders[at] {
             Builder::Values(builder) => builder.append_text(text, &self.format),
-            Builder::Symbols { dictionary, numbers } => append_symbol(dictionary, numbers, text),
+            Builder::Symbols(builder) => builder.append(text),
         }
     }
 
@@ -174,11 +175,7 @@ impl RowsBuilder {
     ) -> Result<(), ColumnFault> {
         match &mut self.builders[at] {
             Builder::Values(builder) => builder.append_texts(texts, &self.format),
-            Builder::Symbols { dictionary, numbers } => {
-                let interned = dictionary.intern_array(texts);
-                numbers.append_array(&interned.map_err(full)?);
-                Ok(())
-            }
+            Builder::Symbols(builder) => builder.extend(texts),
         }
     }
 
@@ -193,15 +190,7 @@ impl RowsBuilder {
     ) -> Result<(), ColumnFault> {
         match &mut self.builders[at] {
             Builder::Values(builder) => builder.append_binaries(fields, &self.format),
-            Builder::Symbols { dictionary, numbers } => {
-                let texts = fields.enumerate().map(|(row, field)| {
-                    field.map(decode_utf8).transpose().map_err(|error| ColumnFault { row, error })
-                });
-                let texts = texts.collect::<Result<Vec<Option<&str>>, _>>()?;
-                let interned = dictionary.intern_array(texts.into_iter());
-                numbers.append_array(&interned.map_err(full)?);
-                Ok(())
-            }
+            Builder::Symbols(builder) => builder.extend_bytes(fields),
         }
     }
 
@@ -209,7 +198,7 @@ impl RowsBuilder {
     pub fn pg_type(&self, at: usize) -> &PgType {
         match &self.builders[at] {
             Builder::Values(builder) => builder.pg_type(),
-            Builder::Symbols { .. } => &PgType::TEXT,
+            Builder::Symbols(_) => &PgType::TEXT,
         }
     }
 
@@ -218,7 +207,7 @@ impl RowsBuilder {
     pub fn append_number(&mut self, at: usize, text: &str) -> bool {
         match &mut self.builders[at] {
             Builder::Values(builder) => builder.append_number(text),
-            Builder::Symbols { .. } => false,
+            Builder::Symbols(_) => false,
         }
     }
 
@@ -260,9 +249,7 @@ impl RowsBuilder {
             (Builder::Values(builder), Format::Text) if is_same => {
                 builder.append_text(decode_utf8(bytes)?, &self.format)
             }
-            (Builder::Symbols { dictionary, numbers }, _) if is_same => {
-                append_symbol(dictionary, numbers, decode_utf8(bytes)?)
-            }
+            (Builder::Symbols(builder), _) if is_same => builder.append(decode_utf8(bytes)?),
             (_, format) => {
                 let datum = match format {
                     Format::Text => parse_text(decode_utf8(bytes)?, pg_type, NO_TYPMOD, &self.format)?,
@@ -331,18 +318,14 @@ impl RowsBuilder {
     pub fn append_datum(&mut self, at: usize, datum: &Datum, source: &PgType) -> SqlResult<()> {
         let appended = match (&mut self.builders[at], datum) {
             (Builder::Values(builder), datum) => builder.append_datum(datum, &self.format),
-            (Builder::Symbols { numbers, .. }, Datum::Null) => {
-                numbers.append_null();
+            (Builder::Symbols(builder), Datum::Null) => {
+                builder.append_null();
                 Ok(())
             }
-            (Builder::Symbols { dictionary, numbers }, Datum::Text(text)) => {
-                append_symbol(dictionary, numbers, text).map_err(CastError::Value)
-            }
-            (Builder::Symbols { dictionary, numbers }, datum) => {
+            (Builder::Symbols(builder), Datum::Text(text)) => builder.append(text).map_err(CastError::Value),
+            (Builder::Symbols(builder), datum) => {
                 match cast::assign(datum.clone(), &PgType::TEXT, NO_TYPMOD, &self.format) {
-                    Ok(Datum::Text(text)) => {
-                        append_symbol(dictionary, numbers, &text).map_err(CastError::Value)
-                    }
+                    Ok(Datum::Text(text)) => builder.append(&text).map_err(CastError::Value),
                     Ok(_) => Err(CastError::NoCast),
                     Err(error) => Err(error),
                 }
@@ -373,20 +356,28 @@ impl RowsBuilder {
     pub fn memory_bytes(&self) -> usize {
         let bytes = |builder: &Builder| match builder {
             Builder::Values(builder) => builder.memory_bytes(),
-            Builder::Symbols { numbers, .. } => numbers.len() * size_of::<i32>(),
+            Builder::Symbols(builder) => builder.memory_bytes(),
         };
         self.builders.iter().map(bytes).sum()
     }
 
-    /// The rows of those under construction up to this number; none are under construction after.
-    pub fn take_block(&mut self, row_count: usize) -> Vec<(ColumnId, ArrayRef)> {
+    /// The rows of those under construction up to this number; none are under construction after, and
+    /// there is room for so many.
+    pub fn take_block(&mut self, row_count: usize, capacity: usize) -> Vec<(ColumnId, ArrayRef)> {
+        let room = std::mem::replace(&mut self.capacity, capacity);
         let finish = |builder: &mut Builder| match builder {
-            Builder::Values(builder) => builder.finish(),
-            Builder::Symbols { numbers, .. } => Arc::new(numbers.finish()) as ArrayRef,
+            Builder::Values(builder) => builder.finish_and_reserve(capacity),
+            Builder::Symbols(builder) => builder.finish(capacity),
         };
-        let arrays = self.builders.iter_mut().map(finish).map(|array| match array.len() > row_count {
-            true => array.slice(0, row_count),
-            false => array,
+        let arrays = self.builders.iter_mut().map(finish).map(|mut array| {
+            if array.len() > row_count {
+                array = array.slice(0, row_count);
+            }
+            // The memory goes with the rows.
+            if array.len() < room / 2 {
+                array.shrink_to_fit();
+            }
+            array
         });
         self.target.columns.iter().copied().zip(arrays).collect()
     }
@@ -410,12 +401,24 @@ impl RowsBuilder {
         Ok(())
     }
 
-    /// The rows; the builder is empty after.
+    /// The rows, which are all there will be; the builder is empty after.
     ///
     /// # Errors
     /// A row is not one of the collection.
     pub fn finish(&mut self) -> SqlResult<WriteBatch> {
-        let mut block = self.take_block(self.row_count);
+        self.finish_with_room(0)
+    }
+
+    /// The rows so far; the builder is empty after, with room for as many.
+    ///
+    /// # Errors
+    /// A row is not one of the collection.
+    pub fn finish_some(&mut self) -> SqlResult<WriteBatch> {
+        self.finish_with_room(self.row_count)
+    }
+
+    fn finish_with_room(&mut self, capacity: usize) -> SqlResult<WriteBatch> {
+        let mut block = self.take_block(self.row_count, capacity);
         self.row_count = 0;
         let blocks = std::mem::take(&mut self.blocks);
         if !blocks.is_empty() {
@@ -467,17 +470,6 @@ fn in_element(fault: ColumnFault) -> SqlError {
         return SqlError::new(fault.error.state(), message);
     }
     fault.error
-}
-
-fn append_symbol(dictionary: &SymbolDictionary, numbers: &mut Int32Builder, text: &str) -> SqlResult<()> {
-    let number = dictionary.intern(text).map_err(|error| write_error(&error))?;
-    numbers.append_value(number);
-    Ok(())
-}
-
-/// No more symbols can be numbered; whichever row it is.
-fn full(error: WriteError) -> ColumnFault {
-    ColumnFault { row: 0, error: write_error(&error) }
 }
 
 fn dictionary(symbols: &SymbolDictionaries, column: &Column) -> SqlResult<Arc<SymbolDictionary>> {

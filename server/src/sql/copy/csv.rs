@@ -5,6 +5,7 @@ use bytes::{BufMut, BytesMut};
 use crate::error::{SqlError, SqlResult};
 use crate::sql::copy::fields::FieldTable;
 use crate::sql::copy::lines::Quotes;
+use crate::sql::copy::marks::Marks;
 use crate::sql::copy::options::CopyFormat;
 use crate::sqlstate;
 
@@ -26,28 +27,28 @@ pub(crate) fn split(
     table: &mut FieldTable,
 ) -> SqlResult<usize> {
     let record = &data[..end];
+    let null = format.null.as_bytes();
+    let mut marks = Marks::new(data, start, end, [format.delimiter, format.quote]);
     let (mut at, mut count) = (start, 0);
     loop {
         let is_wanted = count < width;
         count += 1;
-        let special = memchr::memchr2(format.delimiter, format.quote, &record[at..]);
-        let field_end = match special.map(|offset| at + offset) {
+        let field_end = match marks.next() {
             Some(place) if record[place] == format.quote => {
                 let field_end = quoted(record, at, place, format, is_wanted.then_some(&mut *table))?;
-                if field_end == end {
-                    return Ok(count);
-                }
-                at = field_end + 1;
-                continue;
+                marks.skip_to(field_end + 1);
+                field_end
             }
-            Some(delimiter) => delimiter,
-            None => end,
+            unquoted => {
+                let field_end = unquoted.unwrap_or(end);
+                if is_wanted && record[at..field_end] == *null {
+                    table.push_null();
+                } else if is_wanted {
+                    table.push(at, field_end);
+                }
+                field_end
+            }
         };
-        if is_wanted && record[at..field_end] == *format.null.as_bytes() {
-            table.push_null();
-        } else if is_wanted {
-            table.push(at, field_end);
-        }
         if field_end == end {
             return Ok(count);
         }

@@ -39,6 +39,7 @@ pub(crate) struct FieldTable {
     unescaped: Vec<u8>,
 }
 
+#[inline]
 fn offset(at: usize) -> u32 {
     u32::try_from(at).ok().filter(|at| *at < UNESCAPED).expect("a record has at most 64 MiB, a message too")
 }
@@ -67,6 +68,7 @@ impl FieldTable {
     }
 
     /// The record under way has another field.
+    #[inline]
     pub(crate) fn push(&mut self, start: usize, end: usize) {
         self.spans.push(Span { start: offset(start), end: offset(end) });
     }
@@ -101,7 +103,42 @@ impl FieldTable {
 
     /// The fields of one column in the first records.
     pub(crate) fn column(&self, at: usize, row_count: usize) -> impl Iterator<Item = Place> + Clone + '_ {
-        self.spans.iter().skip(at).step_by(self.width.max(1)).take(row_count).map(place)
+        self.spans_of(at, row_count).map(place)
+    }
+
+    /// The fields of one column in the first records, as texts: of the data, or of what was unescaped.
+    pub(crate) fn texts<'a>(
+        &'a self,
+        at: usize,
+        row_count: usize,
+        data: &'a str,
+        unescaped: &'a str,
+    ) -> impl Iterator<Item = Option<&'a str>> + 'a {
+        self.spans_of(at, row_count).map(move |span| {
+            let (start, end) = (span.start as usize, span.end as usize);
+            if span.start & UNESCAPED == 0 {
+                Some(&data[start..end])
+            } else if *span == NULL {
+                None
+            } else {
+                Some(&unescaped[start & !(UNESCAPED as usize)..end])
+            }
+        })
+    }
+
+    /// The fields of one column in the first records, as bytes of the data.
+    pub(crate) fn bytes<'a>(
+        &'a self,
+        at: usize,
+        row_count: usize,
+        data: &'a [u8],
+    ) -> impl Iterator<Item = Option<&'a [u8]>> + 'a {
+        let field = |span: &Span| (*span != NULL).then(|| &data[span.start as usize..span.end as usize]);
+        self.spans_of(at, row_count).map(field)
+    }
+
+    fn spans_of(&self, at: usize, row_count: usize) -> impl Iterator<Item = &Span> + Clone {
+        self.spans.chunks_exact(self.width.max(1)).take(row_count).map(move |record| &record[at])
     }
 
     /// The fields of the record under way.

@@ -192,7 +192,7 @@ impl Reader {
         count: usize,
         rows: &mut RowsBuilder,
     ) -> Result<(), ColumnFault> {
-        let block = rows.take_block(count);
+        let block = rows.take_block(count, count);
         if count == 0 {
             return Ok(());
         }
@@ -231,7 +231,7 @@ impl Reader {
         };
         let (row, column) = missing?;
         let before = rows.row_count();
-        let block = rows.take_block(before + count);
+        let block = rows.take_block(before + count, 0);
         Some(ColumnFault { row, error: rows.null_violation(column, &block, before + row) })
     }
 
@@ -252,18 +252,10 @@ impl Reader {
     }
 
     fn append_column(&self, at: usize, count: usize, rows: &mut RowsBuilder) -> Result<(), ColumnFault> {
-        let places = self.table.column(at, count);
         match &self.input {
-            Input::Binary(binary) => {
-                let fields = places.map(|place| match place {
-                    Place::Data(range) => Some(&binary.data[range]),
-                    Place::Null | Place::Unescaped(_) => None,
-                });
-                rows.append_binaries(at, fields)
-            }
+            Input::Binary(binary) => rows.append_binaries(at, self.table.bytes(at, count, &binary.data)),
             Input::Lines(lines) => {
-                let unescaped = self.unescaped();
-                let texts = places.map(|place| text_of(place, &lines.text, unescaped));
+                let texts = self.table.texts(at, count, &lines.text, self.unescaped());
                 if self.force_null[at] || self.force_not_null[at] {
                     return rows.append_texts(at, texts.map(|text| self.forced(at, text)));
                 }

@@ -5,6 +5,7 @@ use bytes::{BufMut, BytesMut};
 use crate::error::SqlResult;
 use crate::pgtype::text::decode_utf8;
 use crate::sql::copy::fields::FieldTable;
+use crate::sql::copy::marks::Marks;
 use crate::sql::copy::options::CopyFormat;
 
 /// Puts the first `width` fields of a record into the table; how many it has.
@@ -18,11 +19,21 @@ pub(crate) fn split(
     width: usize,
     table: &mut FieldTable,
 ) -> SqlResult<usize> {
-    let record = &data[..end];
+    let mut marks = Marks::new(data, start, end, [format.delimiter, b'\\']);
     let (mut at, mut count) = (start, 0);
     loop {
-        let (field_end, is_escaped) = field_end(record, at, format.delimiter);
-        let field = &record[at..field_end];
+        let mut is_escaped = false;
+        let field_end = loop {
+            match marks.next() {
+                None => break end,
+                Some(place) if data[place] == format.delimiter => break place,
+                Some(backslash) => {
+                    is_escaped = true;
+                    marks.skip_to(backslash + 2);
+                }
+            }
+        };
+        let field = &data[at..field_end];
         if count < width {
             if field == format.null.as_bytes() {
                 table.push_null();
@@ -40,21 +51,6 @@ pub(crate) fn split(
         }
         at = field_end + 1;
     }
-}
-
-/// Where the field ends, and whether something in it is escaped.
-fn field_end(record: &[u8], start: usize, delimiter: u8) -> (usize, bool) {
-    let mut is_escaped = false;
-    let mut from = start;
-    while let Some(offset) = memchr::memchr2(delimiter, b'\\', &record[from..]) {
-        let at = from + offset;
-        if record[at] == delimiter {
-            return (at, is_escaped);
-        }
-        is_escaped = true;
-        from = (at + 2).min(record.len());
-    }
-    (record.len(), is_escaped)
 }
 
 /// Adds the field that an escaped one stands for.
