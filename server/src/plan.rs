@@ -25,6 +25,7 @@
 //! | [`catalog_table`] | relations of the catalog as tables |
 //! | [`provider`], [`scan`], [`predicate`] | a collection as a table, its scan, what a scan can skip |
 //! | [`latest`] | the last row of each series |
+//! | [`row_expressions`] | expressions over rows on their way in: RETURNING, COPY … WHERE |
 //! | [`direct`] | scans of a few rows, without all of this |
 //! | [`options`] | what functions know of the session |
 //! | [`types`] | the Arrow types of expressions |
@@ -53,6 +54,7 @@ pub mod provider;
 pub mod query;
 pub mod resolve;
 pub mod rewrite;
+pub mod row_expressions;
 pub mod rows;
 pub mod scan;
 pub mod series;

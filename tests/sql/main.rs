@@ -36,12 +36,12 @@ macro_rules! files {
 
 files! {
     common {
-        aggregates arithmetic arrays casts catalogs conditions dates ddl deletes distinct errors
-        extract formatting functions grouping grouping_sets identifiers inserts interval_order
-        intervals joins json lateral latest literals multisets null_ordering numerics
-        ordered_aggregates parameters prepared regular_expressions rounding series set_operations
-        settings statistics strings subqueries symbols templates time_functions time_zones
-        transactions windows with
+        aggregates arithmetic arrays casts catalogs conditions copy dates ddl deletes distinct errors
+        extract formatting functions grouping grouping_sets identifiers insert_forms inserts
+        interval_order intervals joins json lateral latest literals multisets null_ordering numerics
+        ordered_aggregates parameters prepared regular_expressions returning rounding series
+        set_operations settings statistics strings subqueries symbols templates time_functions
+        time_zones transactions windows with
     }
     tidemark {
         aggregates arithmetic dates ddl deletes differences errors explain extract identifiers

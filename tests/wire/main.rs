@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`raw`] | a client that says anything, and shows every answer as a line of text |
 //! | [`conversation`] | what is said after the start: pipelines, portals, transactions, COPY |
+//! | [`copying`] | COPY: formats, options, mistakes |
 //! | [`types`] | every type, both ways, in both formats, against bytes that PostgreSQL sent |
 //! | [`startup`], [`messages`] | attacks before the client is known, and after |
 //! | [`streaming`] | large results, slow clients, cancelling |
@@ -23,6 +24,7 @@
 mod certificate;
 mod clients;
 mod conversation;
+mod copying;
 mod http;
 mod java;
 mod lifecycle;

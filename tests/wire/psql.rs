@@ -60,18 +60,22 @@ COMMIT;
 \\pset null NULL
 SELECT v, w FROM t ORDER BY ts;
 \\copy (SELECT v, w FROM t ORDER BY ts) TO '{output}' (FORMAT csv)
+\\copy t TO '{binary}' (FORMAT binary)
+\\copy t FROM '{binary}' (FORMAT binary) WHERE v > 1
+SELECT v, w FROM t ORDER BY ts;
 SELECT g FROM generate_series(1, 5) AS s (g);
 SHOW server_version;
 SELECT :'VERSION_NUM' <> '';
 ",
         input = path("in.csv"),
-        output = path("out.csv")
+        output = path("out.csv"),
+        binary = path("out.bin")
     );
     std::fs::write(path("script.sql"), script).unwrap();
     let mut command = psql(&server, "");
     command.args(["-f", &path("script.sql")]);
     let printed = output_of(command, missing());
-    assert_eq!(printed, "1|a\nNULL|b,c\n4|kept\n1\n2\n3\n4\n5\n15.10\nt\n");
+    assert_eq!(printed, "1|a\nNULL|b,c\n4|kept\n1|a\nNULL|b,c\n4|kept\n4|kept\n1\n2\n3\n4\n5\n15.10\nt\n");
     assert_eq!(std::fs::read_to_string(path("out.csv")).unwrap(), "1,a\n,\"b,c\"\n4,kept\n");
 }
 

@@ -170,7 +170,8 @@ impl Planner {
         state.create_physical_plan(&plan).await.map_err(|error| to_sql_error(error, None))
     }
 
-    fn state(&self, run: RunContext) -> SessionState {
+    /// What carries out a statement.
+    pub(super) fn state(&self, run: RunContext) -> SessionState {
         let pool = QueryPool::new(Arc::clone(&self.memory), self.bytes_per_query);
         let runtime = RuntimeEnv { memory_pool: Arc::new(pool), ..self.runtime.as_ref().clone() };
         let reads_nothing = run.data.is_empty();

@@ -217,6 +217,16 @@ impl PlannedQuery {
         Ok(direct::place_predicates(&self.plan, &self.scalars(values)?))
     }
 
+    /// The plan.
+    pub(super) fn logical(&self) -> &LogicalPlan {
+        &self.plan
+    }
+
+    /// The time zone that is part of types.
+    pub(super) fn time_zone(&self) -> &Arc<str> {
+        &self.time_zone
+    }
+
     /// Whether an output column is a string constant whose type was not said.
     pub fn is_literal(&self, at: usize) -> bool {
         let LogicalPlan::Projection(projection) = &self.plan else { return false };
@@ -227,7 +237,8 @@ impl PlannedQuery {
         matches!(expr, Some(Expr::Literal(value, _)) if matches!(value, ScalarValue::Utf8(_) | ScalarValue::Utf8View(_)))
     }
 
-    fn scalars(&self, values: &[Datum]) -> SqlResult<Vec<ScalarValue>> {
+    /// The values of its parameters as they enter the plan.
+    pub(super) fn scalars(&self, values: &[Datum]) -> SqlResult<Vec<ScalarValue>> {
         let scalars = values.iter().zip(&self.parameters).map(|(value, pg_type)| {
             let data_type = super::parameters::arrow_type(pg_type, &self.time_zone)?;
             let array = datum_to_scalar_array(value, &data_type)?;

@@ -1,6 +1,7 @@
 //! What kind of statement it is: who carries it out, and its command tag.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use sqlparser::ast::{
     self, CloseCursor, ContextModifier, DiscardObject, Expr, ObjectType, Reset, Set, Statement,
@@ -12,8 +13,10 @@ use crate::error::{SqlError, SqlResult};
 use crate::pg_catalog::type_named;
 use crate::pgtype::PgType;
 use crate::session::settings::Scope;
+use crate::sql::copy::statement::CopyStatement;
+use crate::sql::insert::constants::ConstantRows;
 use crate::sql::names;
-use crate::sql::parse::{self, Parsed};
+use crate::sql::parse::{self, Parsed, Said};
 use crate::sqlstate;
 
 /// A statement, sorted.
@@ -22,11 +25,16 @@ pub enum Kind {
     /// SELECT, VALUES, WITH …
     Query(Box<ast::Query>),
     /// INSERT
-    Insert(Box<ast::Insert>),
+    Insert {
+        /// The statement.
+        insert: Box<ast::Insert>,
+        /// Its rows, where they were read already.
+        rows: Option<Arc<ConstantRows>>,
+    },
     /// DELETE
     Delete(Box<ast::Delete>),
     /// COPY, either way
-    Copy(Box<Statement>),
+    Copy(Box<CopyStatement>),
     /// EXPLAIN
     Explain(Box<Explain>),
     /// A change of collections or roles
@@ -126,8 +134,17 @@ pub struct Preparation {
 /// # Errors
 /// 0A000 for what is not supported.
 pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
-    Ok(match &parsed.statement {
+    let statement = match &parsed.statement {
+        Said::Copy(copy) => return Ok(Kind::Copy(copy.clone())),
+        Said::Insert(insert) => {
+            let rows = Some(Arc::clone(&insert.rows));
+            return Ok(Kind::Insert { insert: insert.insert.clone(), rows });
+        }
+        Said::Sql(statement) => statement.as_ref(),
+    };
+    Ok(match statement {
         Statement::Query(query) => match query.body.as_ref() {
+            ast::SetExpr::Insert(Statement::Insert(insert)) => insert_with(query, insert)?,
             ast::SetExpr::Insert(_)
             | ast::SetExpr::Update(_)
             | ast::SetExpr::Delete(_)
@@ -136,16 +153,15 @@ pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
             }
             _ => Kind::Query(query.clone()),
         },
-        Statement::Insert(insert) => Kind::Insert(Box::new(insert.clone())),
+        Statement::Insert(insert) => Kind::Insert { insert: Box::new(insert.clone()), rows: None },
         Statement::Delete(delete) => Kind::Delete(Box::new(delete.clone())),
-        Statement::Copy { .. } => Kind::Copy(Box::new(parsed.statement.clone())),
-        Statement::Explain { .. } => explain(&parsed.statement)?,
+        Statement::Explain { .. } => explain(statement)?,
         Statement::CreateTable(_)
         | Statement::AlterTable(_)
         | Statement::CreateRole(_)
-        | Statement::AlterRole { .. } => Kind::Ddl(Box::new(parsed.statement.clone())),
+        | Statement::AlterRole { .. } => Kind::Ddl(Box::new(statement.clone())),
         Statement::Drop { object_type: ObjectType::Table | ObjectType::Role | ObjectType::User, .. } => {
-            Kind::Ddl(Box::new(parsed.statement.clone()))
+            Kind::Ddl(Box::new(statement.clone()))
         }
         Statement::StartTransaction { modes, modifier: None, statements, .. } if statements.is_empty() => {
             Kind::Begin(modes.clone())
@@ -280,6 +296,19 @@ pub fn is_constant_text(expr: &Expr) -> bool {
         Expr::Value(value) => matches!(value.value, Value::SingleQuotedString(_) | Value::Null),
         Expr::Nested(inner) => is_constant_text(inner),
         _ => false,
+    }
+}
+
+/// An INSERT after WITH, whose query may use what is named there.
+fn insert_with(query: &ast::Query, insert: &ast::Insert) -> SqlResult<Kind> {
+    let mut insert = Box::new(insert.clone());
+    if let Some(source) = insert.source.as_mut().filter(|source| source.with.is_none()) {
+        source.with = query.with.clone();
+        return Ok(Kind::Insert { insert, rows: None });
+    }
+    match (&query.with, &insert.source) {
+        (None, _) => Ok(Kind::Insert { insert, rows: None }),
+        _ => Err(SqlError::unsupported("WITH before an INSERT that has one of its own")),
     }
 }
 

@@ -5,6 +5,8 @@
 //! `::int::int …`), which look flat and are as deep as they are long. What is within the bounds fits
 //! the stack of the threads that work on statements ([`STACK_BYTES`]).
 
+use std::sync::Arc;
+
 use sqlparser::ast::{Function, FunctionArguments, Ident, ObjectName, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
@@ -12,6 +14,8 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{SqlError, SqlResult};
+use crate::sql::copy::statement::{self as copy, CopyStatement};
+use crate::sql::insert::scan::{self, RowsInsert};
 use crate::sql::position::character_position;
 use crate::sql::spelling;
 use crate::sqlstate;
@@ -32,11 +36,22 @@ const PARAMETERS_MAX: u32 = 65_535;
 /// The parser's own count of nested calls.
 const RECURSION_MAX: usize = 1_000;
 
+/// What a statement says.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// What the parser knows.
+    Sql(Box<Statement>),
+    /// COPY, which has a parser of its own.
+    Copy(Box<CopyStatement>),
+    /// INSERT of constants, which were read without the parser.
+    Insert(Box<RowsInsert>),
+}
+
 /// A statement with its text.
 #[derive(Clone, Debug)]
 pub struct Parsed {
     /// What it says.
-    pub statement: Statement,
+    pub statement: Said,
     /// Its own text, without the semicolon.
     pub text: String,
 }
@@ -51,6 +66,13 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
         return Err(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
             .with_hint("Send large amounts of data by COPY, or raise statement-size."));
     }
+    match insert_of_rows(text) {
+        Some(insert) => Ok(vec![insert]),
+        None => parse_tokens(text),
+    }
+}
+
+fn parse_tokens(text: &str) -> SqlResult<Vec<Parsed>> {
     let dialect = PostgreSqlDialect {};
     let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
         SqlError::new(sqlstate::SYNTAX_ERROR, lexical(&error.message)).at(place(text, error.location))
@@ -68,14 +90,19 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
         if first.token == Token::EOF {
             return Ok(statements);
         }
-        let statement = match checkpoint(&mut parser) {
-            Some(call) => call,
-            None => parser.parse_statement().map_err(|error| syntax(text, &tokens, &error))?,
+        let statement = if copy::is_next(&parser) {
+            Said::Copy(Box::new(copy::parse(&mut parser, &Source { text, tokens: &tokens })?))
+        } else {
+            let parsed = match checkpoint(&mut parser) {
+                Some(call) => Ok(call),
+                None => parser.parse_statement(),
+            };
+            let mut parsed = parsed.map_err(|error| syntax(text, &tokens, &error))?;
+            if needs_spelling {
+                spelling::statement(&mut parsed);
+            }
+            Said::Sql(Box::new(parsed))
         };
-        let mut statement = statement;
-        if needs_spelling {
-            spelling::statement(&mut statement);
-        }
         let after = parser.peek_token();
         if !matches!(after.token, Token::SemiColon | Token::EOF) {
             return Err(near(text, &after));
@@ -134,6 +161,28 @@ fn signs_apart(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
     }
     apart
+}
+
+/// An INSERT whose rows are constants and parameters. What is wrong with it is told by the parser, which
+/// reads it then.
+fn insert_of_rows(text: &str) -> Option<Parsed> {
+    let (statement, rows) = scan::scan(text)?;
+    match parse_tokens(&statement).ok()?.pop()?.statement {
+        Said::Sql(statement) => match *statement {
+            Statement::Insert(insert) => {
+                let text = text.trim().strip_suffix(';').unwrap_or(text.trim()).trim_end().to_owned();
+                Some(Parsed {
+                    statement: Said::Insert(Box::new(RowsInsert {
+                        insert: Box::new(insert),
+                        rows: Arc::new(rows),
+                    })),
+                    text,
+                })
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// ABORT is ROLLBACK and RESET TIME ZONE is RESET TimeZone, which the parser does not know.
@@ -195,6 +244,30 @@ fn lexical(message: &str) -> String {
 
 fn place(text: &str, location: Location) -> Option<usize> {
     character_position(text, location.line, location.column)
+}
+
+/// A text and its tokens, to say where in it something is.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    text: &'a str,
+    tokens: &'a [TokenWithSpan],
+}
+
+impl Source<'_> {
+    /// Where a token is, in characters from 1.
+    pub(crate) fn position(&self, token: &TokenWithSpan) -> Option<usize> {
+        place(self.text, token.span.start)
+    }
+
+    /// A token is not what may stand there.
+    pub(crate) fn unexpected(&self, token: &TokenWithSpan) -> SqlError {
+        near(self.text, token)
+    }
+
+    /// What the parser found wrong.
+    pub(crate) fn syntax(&self, error: &ParserError) -> SqlError {
+        syntax(self.text, self.tokens, error)
+    }
 }
 
 /// The error at a token.

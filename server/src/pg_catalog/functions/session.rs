@@ -106,7 +106,8 @@ fn local(run: &Run<'_>) -> SqlResult<i64> {
 /// The namespaces of the search path that there are.
 fn existing_path(run: &Run<'_>, with_implicit: bool) -> Vec<String> {
     debug_assert!(!all().is_empty(), "the catalog's own relations are there");
-    let path = if with_implicit { names::path(run.context) } else { run.context.settings.search_path() };
+    let path =
+        if with_implicit { names::path(run.context) } else { run.context.settings.search_path().to_vec() };
     path.into_iter().filter(|name| names::namespace_oid(run.context, name).is_some()).collect()
 }
 

@@ -26,7 +26,7 @@ use crate::session::{NAMES_MAX, Session};
 use crate::sql::classify::{Preparation, has_query, is_constant_text};
 use crate::sql::functions::cast::{CastContext, can_cast};
 use crate::sql::names::Resolver;
-use crate::sql::parse::Parsed;
+use crate::sql::parse::{Parsed, Said};
 use crate::sqlstate;
 
 /// EXECUTE, prepared.
@@ -88,7 +88,7 @@ impl Session {
         self.check_new_statement(&preparation.name)?;
         let declared = preparation.types.iter().cloned().map(Some).collect();
         let parsed = Parsed {
-            statement: preparation.statement.as_ref().clone(),
+            statement: Said::Sql(preparation.statement.clone()),
             text: preparation.statement_text.clone(),
         };
         let prepared = Box::pin(self.prepare(Some(parsed), declared)).await?;
