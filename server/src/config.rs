@@ -16,6 +16,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use tidemark_engine::options::CommitMode;
 
+use crate::net::places::Patience;
+
 /// The name of the first superuser and of the first database.
 pub const BOOTSTRAP_NAME: &str = "tidemark";
 
@@ -102,6 +104,33 @@ pub struct Settings {
     /// The most client connections at a time [default: 100]
     #[arg(long, env = "TIDEMARK_MAX_CONNECTIONS", value_name = "COUNT")]
     pub max_connections: Option<u32>,
+    /// The most connections over HTTP at a time [default: 500]
+    #[arg(long, env = "TIDEMARK_HTTP_MAX_CONNECTIONS", value_name = "COUNT")]
+    pub http_max_connections: Option<u32>,
+    /// The longest body of a request over HTTP, before and after it is unpacked [default: 64MiB]
+    #[arg(long, env = "TIDEMARK_HTTP_BODY_SIZE", value_name = "SIZE")]
+    pub http_body_size: Option<String>,
+    /// Memory for the bodies of requests over HTTP, all together [default: 256MiB]
+    #[arg(long, env = "TIDEMARK_HTTP_MEMORY", value_name = "SIZE")]
+    pub http_memory: Option<String>,
+    /// How long a client may take for the head of a request over HTTP [default: 10]
+    #[arg(long, env = "TIDEMARK_HTTP_HEAD_SECONDS", value_name = "SECONDS")]
+    pub http_head_seconds: Option<u64>,
+    /// How long a client may take for a body or to take an answer; for each 16 KiB there is one more [default: 20]
+    #[arg(long, env = "TIDEMARK_HTTP_BODY_SECONDS", value_name = "SECONDS")]
+    pub http_body_seconds: Option<u64>,
+    /// How long a connection over HTTP may be idle between requests [default: 75]
+    #[arg(long, env = "TIDEMARK_HTTP_IDLE_SECONDS", value_name = "SECONDS")]
+    pub http_idle_seconds: Option<u64>,
+    /// The most connections that send line protocol over TCP at a time [default: 100]
+    #[arg(long, env = "TIDEMARK_LINE_MAX_CONNECTIONS", value_name = "COUNT")]
+    pub line_max_connections: Option<u32>,
+    /// How long a connection that sends line protocol may take for a line [default: 600]
+    #[arg(long, env = "TIDEMARK_LINE_IDLE_SECONDS", value_name = "SECONDS")]
+    pub line_idle_seconds: Option<u64>,
+    /// The longest line of line protocol over TCP [default: 1MiB]
+    #[arg(long, env = "TIDEMARK_LINE_SIZE", value_name = "SIZE")]
+    pub line_size: Option<String>,
     /// Memory for queries, all together [default: a quarter of the machine's]
     #[arg(long, env = "TIDEMARK_QUERY_MEMORY", value_name = "SIZE")]
     pub query_memory: Option<String>,
@@ -182,6 +211,20 @@ pub struct Config {
     pub log_filter: String,
     /// The most client connections at a time.
     pub connections_max: usize,
+    /// The most connections over HTTP at a time.
+    pub http_connections_max: usize,
+    /// The longest body over HTTP, before and after it is unpacked.
+    pub http_body_bytes_max: usize,
+    /// Memory for bodies over HTTP, all together.
+    pub http_memory_bytes: usize,
+    /// How long clients over HTTP may let the server wait.
+    pub http_patience: Patience,
+    /// The most connections with line protocol at a time.
+    pub line_connections_max: usize,
+    /// The longest line over TCP.
+    pub line_bytes_max: usize,
+    /// How long connections with line protocol may let the server wait.
+    pub line_patience: Patience,
     /// Memory for queries, all together.
     pub query_memory_bytes: usize,
     /// Memory for one query.
@@ -201,6 +244,9 @@ pub struct Config {
     /// How long running statements may go on after SIGTERM.
     pub shutdown_wait_max: Duration,
 }
+
+/// A body that comes more slowly than this is given up.
+const HTTP_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -242,6 +288,15 @@ impl Settings {
             log_format: self.log_format.or(other.log_format),
             log: self.log.or(other.log),
             max_connections: self.max_connections.or(other.max_connections),
+            http_max_connections: self.http_max_connections.or(other.http_max_connections),
+            http_body_size: self.http_body_size.or(other.http_body_size),
+            http_memory: self.http_memory.or(other.http_memory),
+            http_head_seconds: self.http_head_seconds.or(other.http_head_seconds),
+            http_body_seconds: self.http_body_seconds.or(other.http_body_seconds),
+            http_idle_seconds: self.http_idle_seconds.or(other.http_idle_seconds),
+            line_max_connections: self.line_max_connections.or(other.line_max_connections),
+            line_idle_seconds: self.line_idle_seconds.or(other.line_idle_seconds),
+            line_size: self.line_size.or(other.line_size),
             query_memory: self.query_memory.or(other.query_memory),
             query_memory_per_query: self.query_memory_per_query.or(other.query_memory_per_query),
             query_spill: self.query_spill.or(other.query_spill),
@@ -272,10 +327,22 @@ fn check(given: Settings, machine_bytes: u64) -> Result<Config, ConfigError> {
         (None, None) => None,
         _ => return Err(ConfigError::Conflict("tls-cert and tls-key are given together or not at all")),
     };
-    let connections_max = given.max_connections.unwrap_or(100);
-    if connections_max == 0 {
-        return Err(invalid("max-connections", "0", "at least 1"));
-    }
+    let seconds = |setting, value: Option<u64>, default| {
+        at_least_1(setting, value.unwrap_or(default)).map(Duration::from_secs)
+    };
+    let count = |setting, value: Option<u32>, default: u32| {
+        at_least_1(setting, value.unwrap_or(default).into()).map(to_usize)
+    };
+    let head = seconds("http-head-seconds", given.http_head_seconds, 10)?;
+    let http_patience = Patience {
+        first: head,
+        quiet: seconds("http-idle-seconds", given.http_idle_seconds, 75)?,
+        head,
+        transfer: seconds("http-body-seconds", given.http_body_seconds, 20)?,
+        transfer_bytes_per_second: HTTP_BYTES_PER_SECOND_MIN,
+    };
+    let line_idle = seconds("line-idle-seconds", given.line_idle_seconds, 600)?;
+    let http_body = size("http-body-size", &given.http_body_size, 64 * MIB, 1024)?;
     let line_listen = given.line_listen.as_deref().map(|value| address("line-listen", value)).transpose()?;
     Ok(Config {
         data_dir: given.data_dir.unwrap_or_else(|| PathBuf::from("tidemark-data")),
@@ -287,7 +354,14 @@ fn check(given: Settings, machine_bytes: u64) -> Result<Config, ConfigError> {
         commit: commit_mode(given.commit.as_deref().unwrap_or("group"))?,
         log_format: log_format(given.log_format.as_deref().unwrap_or("text"))?,
         log_filter: given.log.unwrap_or_else(|| "info".to_owned()),
-        connections_max: to_usize(connections_max.into()),
+        connections_max: count("max-connections", given.max_connections, 100)?,
+        http_connections_max: count("http-max-connections", given.http_max_connections, 500)?,
+        http_body_bytes_max: to_usize(http_body),
+        http_memory_bytes: to_usize(size("http-memory", &given.http_memory, 256 * MIB, 64 * 1024)?),
+        http_patience,
+        line_connections_max: count("line-max-connections", given.line_max_connections, 100)?,
+        line_bytes_max: to_usize(size("line-size", &given.line_size, MIB, 1024)?),
+        line_patience: Patience { first: line_idle, quiet: line_idle, head: line_idle, ..http_patience },
         query_memory_bytes: to_usize(query_memory),
         query_memory_bytes_per_query: to_usize(per_query.min(query_memory)),
         query_spill_bytes: size("query-spill", &given.query_spill, 16 * GIB, 0)?,
@@ -298,6 +372,13 @@ fn check(given: Settings, machine_bytes: u64) -> Result<Config, ConfigError> {
         statement_bytes_max: to_usize(size("statement-size", &given.statement_size, MIB, 1024)?),
         shutdown_wait_max: Duration::from_secs(given.shutdown_seconds.unwrap_or(10)),
     })
+}
+
+fn at_least_1(setting: &'static str, value: u64) -> Result<u64, ConfigError> {
+    if value == 0 {
+        return Err(invalid(setting, "0", "at least 1"));
+    }
+    Ok(value)
 }
 
 fn invalid(setting: &'static str, value: &str, allowed: impl Into<Cow<'static, str>>) -> ConfigError {

@@ -14,6 +14,7 @@ pub mod error;
 pub mod http;
 pub mod lineprotocol;
 pub mod metrics;
+pub mod net;
 pub mod pg_catalog;
 pub mod pgtype;
 pub mod plan;

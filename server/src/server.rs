@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::config::{BOOTSTRAP_NAME, Config};
 use crate::lineprotocol::series::SeriesCache;
 use crate::metrics::ServerMetrics;
+use crate::net::places::Places;
 use crate::plan::planner::Planner;
 use crate::session::registry::{CancelKey, Registry};
 use crate::sql::parse::STACK_BYTES;
@@ -44,6 +45,12 @@ pub struct Server {
     pub series: SeriesCache,
     /// Passwords over HTTP that were right.
     pub remembered: http::Remembered,
+    /// The places for connections over HTTP.
+    pub http_places: Arc<Places>,
+    /// The places for connections that send line protocol.
+    pub line_places: Arc<Places>,
+    /// Memory for requests over HTTP.
+    pub request_memory: Arc<http::RequestMemory>,
     /// TLS, where it is configured.
     pub tls: Option<Tls>,
     /// What the server counts.
@@ -162,6 +169,9 @@ fn start(config: Config, query_runtime: Handle, cores: usize) -> Result<Arc<Serv
         sessions: Registry::new(config.connections_max),
         series: SeriesCache::default(),
         remembered: http::Remembered::default(),
+        http_places: Places::new(config.http_connections_max, config.http_patience, Arc::clone(&env.clock)),
+        line_places: Places::new(config.line_connections_max, config.line_patience, Arc::clone(&env.clock)),
+        request_memory: http::RequestMemory::new(config.http_memory_bytes),
         started_us: env.clock.wall_us(),
         engine: Arc::new(engine),
         planner,

@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use tidemark_tests::server::{Options, Server};
 
 use crate::clients::protected;
-use crate::raw::{Raw, tcp};
+use crate::raw::{ANSWER_BOUND, Raw, tcp};
 
 /// An answer.
 #[derive(Debug)]
@@ -75,15 +75,43 @@ fn health_says_that_the_server_is_ready() {
     assert_eq!(get(server.http, "/write").status, 405);
 }
 
-/// A sample of Prometheus' text format.
-fn parse_sample(line: &str) -> Option<(&str, f64)> {
+/// A sample of Prometheus' text format: the name of its family, the name with its labels, its value.
+fn parse_sample(line: &str) -> Option<(&str, &str, f64)> {
     let (series, value) = line.rsplit_once(' ')?;
-    let name = series.split('{').next()?;
-    let mut characters = name.chars();
-    let starts_well = characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_' || c == ':');
-    let goes_well = characters.all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':');
-    (starts_well && goes_well).then_some(())?;
-    Some((name, value.parse().ok()?))
+    let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+    let is_name = |text: &str| {
+        let mut characters = text.chars();
+        characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+            && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let labels = labels.strip_suffix('}')?;
+    let is_label = |label: &str| {
+        label.split_once('=').is_some_and(|(name, value)| {
+            is_name(name) && value.len() > 2 && value.starts_with('"') && value.ends_with('"')
+        })
+    };
+    (is_name(name) && (labels.is_empty() || labels.split(',').all(is_label))).then_some(())?;
+    Some((name, series, value.parse().ok()?))
+}
+
+/// The metrics of a server, by name and labels.
+pub(crate) fn metrics(server: &Server) -> HashMap<String, f64> {
+    let answer = get(server.http, "/metrics");
+    let samples = answer.body.lines().filter_map(parse_sample);
+    samples.map(|(_, series, value)| (series.to_owned(), value)).collect()
+}
+
+/// Waits until a metric is as it should be.
+pub(crate) fn wait_for_metric(server: &Server, series: &str, is_right: impl Fn(f64) -> bool) {
+    let started = std::time::Instant::now();
+    loop {
+        let value = metrics(server).get(series).copied();
+        if value.is_some_and(&is_right) {
+            return;
+        }
+        assert!(started.elapsed() < ANSWER_BOUND, "{series} is {value:?}");
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -102,10 +130,10 @@ fn metrics_are_prometheus_text_and_count() {
                 assert!(["counter", "gauge", "histogram", "summary"].contains(&kind), "{line}");
                 assert!(kinds.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} is there twice");
             } else if !line.starts_with("# HELP ") {
-                let (name, value) = parse_sample(line).unwrap_or_else(|| panic!("no sample: {line}"));
+                let (name, series, value) = parse_sample(line).unwrap_or_else(|| panic!("no sample: {line}"));
                 assert!(kinds.contains_key(name), "{name} has no type before it");
                 assert!(name.starts_with("tidemark_"), "{name}");
-                assert!(samples.insert(name.to_owned(), value).is_none(), "{name} is there twice");
+                assert!(samples.insert(series.to_owned(), value).is_none(), "{series} is there twice");
             }
         }
         // By convention, counters of things end in `_total`, and nothing else does.

@@ -11,6 +11,7 @@
 //! | [`tls`], [`certificate`] | encryption, and passwords over it |
 //! | [`lifecycle`] | where the server listens, how it is configured, how it ends |
 //! | [`http`] | health, metrics, line protocol |
+//! | [`http_limits`], [`line_tcp`] | attacks over HTTP, and on the plain line protocol |
 //! | [`psql`], [`rust_client`], [`python`], [`java`] | psql, tokio-postgres, psycopg, pgjdbc |
 //!
 //! The conversations, the types, and the scripts of psycopg and pgjdbc say what PostgreSQL 15 does.
@@ -24,8 +25,10 @@ mod certificate;
 mod clients;
 mod conversation;
 mod http;
+mod http_limits;
 mod java;
 mod lifecycle;
+mod line_tcp;
 mod messages;
 mod psql;
 mod python;

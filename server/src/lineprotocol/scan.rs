@@ -216,6 +216,28 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Where the line at the start of these bytes ends, right or wrong as it may be: at its newline, or
+/// `None` where it has none. A newline in a string of a field is none.
+pub fn line_end(bytes: &[u8]) -> Option<usize> {
+    let (mut in_fields, mut in_string) = (false, false);
+    // A string begins after an equals sign, not in the middle of a name.
+    let (mut equals, mut commas) = (0_usize, 0_usize);
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            b'\n' if !in_string => return Some(at),
+            b' ' => in_fields = true,
+            b'"' if in_fields && equals > commas => in_string = !in_string,
+            b'=' if in_fields && !in_string => equals += 1,
+            b',' if in_fields && !in_string => commas += 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
 /// Where a byte is that no backslash stands before.
 fn find_unescaped(bytes: &[u8], start: usize, wanted: u8) -> Option<usize> {
     let mut from = start;

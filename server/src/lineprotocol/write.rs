@@ -40,6 +40,15 @@ pub enum Refused {
     Sql(SqlError),
 }
 
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refused::Line(error) => error.fmt(f),
+            Refused::Sql(error) => error.fmt(f),
+        }
+    }
+}
+
 impl From<LineError> for Refused {
     fn from(error: LineError) -> Refused {
         Refused::Line(error)
