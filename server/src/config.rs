@@ -16,6 +16,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use tidemark_engine::options::CommitMode;
 
+use crate::ingest::MayMake;
 use crate::net::places::Patience;
 
 /// The name of the first superuser and of the first database.
@@ -131,6 +132,9 @@ pub struct Settings {
     /// The longest line of line protocol over TCP [default: 1MiB]
     #[arg(long, env = "TIDEMARK_LINE_SIZE", value_name = "SIZE")]
     pub line_size: Option<String>,
+    /// What rows that come in otherwise than by SQL may make: `all`, `collections`, `columns` or `nothing` [default: all]
+    #[arg(long, env = "TIDEMARK_INGEST_CREATE", value_name = "WHAT")]
+    pub ingest_create: Option<String>,
     /// Memory for queries, all together [default: a quarter of the machine's]
     #[arg(long, env = "TIDEMARK_QUERY_MEMORY", value_name = "SIZE")]
     pub query_memory: Option<String>,
@@ -225,6 +229,8 @@ pub struct Config {
     pub line_bytes_max: usize,
     /// How long connections with line protocol may let the server wait.
     pub line_patience: Patience,
+    /// What rows that come in otherwise than by SQL may make.
+    pub may_make: MayMake,
     /// Memory for queries, all together.
     pub query_memory_bytes: usize,
     /// Memory for one query.
@@ -297,6 +303,7 @@ impl Settings {
             line_max_connections: self.line_max_connections.or(other.line_max_connections),
             line_idle_seconds: self.line_idle_seconds.or(other.line_idle_seconds),
             line_size: self.line_size.or(other.line_size),
+            ingest_create: self.ingest_create.or(other.ingest_create),
             query_memory: self.query_memory.or(other.query_memory),
             query_memory_per_query: self.query_memory_per_query.or(other.query_memory_per_query),
             query_spill: self.query_spill.or(other.query_spill),
@@ -361,6 +368,7 @@ fn check(given: Settings, machine_bytes: u64) -> Result<Config, ConfigError> {
         http_patience,
         line_connections_max: count("line-max-connections", given.line_max_connections, 100)?,
         line_bytes_max: to_usize(size("line-size", &given.line_size, MIB, 1024)?),
+        may_make: may_make(given.ingest_create.as_deref().unwrap_or("all"))?,
         line_patience: Patience { first: line_idle, quiet: line_idle, head: line_idle, ..http_patience },
         query_memory_bytes: to_usize(query_memory),
         query_memory_bytes_per_query: to_usize(per_query.min(query_memory)),
@@ -410,6 +418,11 @@ fn commit_mode(value: &str) -> Result<CommitMode, ConfigError> {
         }
         _ => Err(wrong()),
     }
+}
+
+fn may_make(value: &str) -> Result<MayMake, ConfigError> {
+    MayMake::from_name(value)
+        .ok_or_else(|| invalid("ingest-create", value, "all, collections, columns or nothing"))
 }
 
 fn log_format(value: &str) -> Result<LogFormat, ConfigError> {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `POST /write` | line protocol, as version 1 of InfluxDB's API: `db`, `precision`, `u`, `p` |
 //! | `POST /api/v2/write` | the same as version 2: `bucket`, `org`, `precision`, a token |
+//! | `POST /api/v3/write_lp` | the same as version 3: `db`, `precision`, `accept_partial`, `no_sync` |
 //! | `GET /health`, `GET /ping` | whether the server is up |
 //! | `GET /metrics` | counts and sizes, for Prometheus |
 //!
@@ -12,6 +13,7 @@
 //! | [`connection`] | one connection, from its place to its end |
 //! | [`watched`] | what moves on it |
 //! | [`auth`] | who sends a request |
+//! | [`call`] | a request that brings rows, from its head to its body |
 //! | [`body`] | bodies, within bounds |
 //! | [`refusal`] | errors, whichever form their answer has |
 //! | [`write`] | line protocol |
@@ -35,6 +37,7 @@ use crate::server::Server;
 
 mod auth;
 mod body;
+mod call;
 mod connection;
 mod metrics;
 mod refusal;
@@ -48,6 +51,7 @@ fn router(server: &Arc<Server>) -> Router {
     Router::new()
         .route("/write", post(write::version_1))
         .route("/api/v2/write", post(write::version_2))
+        .route("/api/v3/write_lp", post(write::version_3))
         .route("/health", get(metrics::health))
         .route("/ping", get(metrics::ping).head(metrics::ping))
         .route("/metrics", get(metrics::metrics))

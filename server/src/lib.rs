@@ -1,10 +1,10 @@
-//! The Tidemark server: wire protocol, sessions, SQL, plans, the catalog as PostgreSQL shows it, line
-//! protocol, HTTP.
+//! The Tidemark server: wire protocol, sessions, SQL, plans, the catalog as PostgreSQL shows it, rows
+//! over HTTP.
 //!
 //! ```text
 //!   psql, drivers ──▶ wire ──▶ session ──▶ sql ──▶ plan (DataFusion) ──▶ engine
 //!                                   └────▶ pg_catalog (interpreter)       ▲
-//!   line protocol ──▶ http ──▶ lineprotocol ──────────────────────────────┘
+//!   line protocol, … ──▶ http ──▶ ingest ─────────────────────────────────┘
 //! ```
 //!
 //! Only `wire` knows pgwire; only `sql`, `plan` and `exec` know DataFusion.
@@ -12,6 +12,7 @@
 pub mod config;
 pub mod error;
 pub mod http;
+pub mod ingest;
 pub mod lineprotocol;
 pub mod metrics;
 pub mod net;

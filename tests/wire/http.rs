@@ -59,7 +59,7 @@ pub(crate) fn get(address: SocketAddr, target: &str) -> Answer {
     request(address, "GET", target, &[], b"")
 }
 
-fn write(server: &Server, target: &str, body: &str) -> Answer {
+pub(crate) fn write(server: &Server, target: &str, body: &str) -> Answer {
     request(server.http, "POST", target, &[], body.as_bytes())
 }
 
@@ -153,9 +153,12 @@ fn metrics_are_prometheus_text_and_count() {
     assert_eq!(after["tidemark_sessions"], 1.0);
     assert_eq!(grown("tidemark_connections_total"), 1.0);
     assert_eq!(grown("tidemark_errors_total"), 1.0);
-    assert_eq!(grown("tidemark_line_rows_total"), 2.0);
-    assert_eq!(grown("tidemark_line_requests_total"), 2.0);
-    assert_eq!(grown("tidemark_line_errors_total"), 1.0);
+    let line = |name: &str, more: &str| grown(&format!("{name}{{protocol=\"line_http\"{more}}}"));
+    assert_eq!(line("tidemark_ingest_requests_total", ""), 2.0);
+    assert_eq!(line("tidemark_ingest_rows_total", ""), 2.0);
+    assert_eq!(line("tidemark_ingest_rejected_rows_total", ""), 1.0);
+    assert_eq!(line("tidemark_ingest_errors_total", ",kind=\"malformed\""), 1.0);
+    assert_eq!(line("tidemark_ingest_errors_total", ",kind=\"internal\""), 0.0);
     assert_eq!(grown("tidemark_rows_written_total"), 2.0);
     assert_eq!(grown("tidemark_commits_total"), 1.0);
     assert_eq!(grown("tidemark_collections"), 1.0);
@@ -184,38 +187,6 @@ fn what_was_written_is_visible_at_once() {
         raw.value("SELECT host, usage, count, up, note FROM cpu WHERE host = 'a1'"),
         "a1|0.5|3|t|it's ä"
     );
-}
-
-#[test]
-fn precision_is_the_unit_of_timestamps() {
-    let server = Server::start();
-    let mut raw = Raw::connect(server.pg);
-    let cases = [
-        ("/write?precision=n", "1700000000123456789", "2023-11-14 22:13:20.123456789+00"),
-        ("/write?precision=u", "1700000000123456", "2023-11-14 22:13:20.123456+00"),
-        ("/write?precision=ms", "1700000000123", "2023-11-14 22:13:20.123+00"),
-        ("/write?precision=s", "1700000000", "2023-11-14 22:13:20+00"),
-        ("/write?precision=m", "28333333", "2023-11-14 22:13:00+00"),
-        ("/write?precision=h", "472222", "2023-11-14 22:00:00+00"),
-        ("/api/v2/write?precision=ns", "1700000000123456789", "2023-11-14 22:13:20.123456789+00"),
-        ("/api/v2/write?precision=us", "1700000000123456", "2023-11-14 22:13:20.123456+00"),
-        ("/api/v2/write?precision=ms", "1700000000123", "2023-11-14 22:13:20.123+00"),
-        ("/api/v2/write?precision=s", "1700000000", "2023-11-14 22:13:20+00"),
-        ("/write", "-1", "1969-12-31 23:59:59.999999999+00"),
-    ];
-    for (at, (target, written, expected)) in cases.into_iter().enumerate() {
-        let answer = write(&server, target, &format!("m{at} v=1 {written}"));
-        assert_eq!(answer.status, 204, "{target}: {}", answer.body);
-        let nanoseconds = raw.value(&format!("SELECT time FROM m{at}"));
-        // The time key is in nanoseconds; as text it has as many digits as are needed.
-        assert_eq!(nanoseconds, expected, "{target} {written}");
-    }
-    let answer = write(&server, "/write?precision=year", "m v=1 1");
-    assert_eq!(answer.status, 400);
-    assert!(answer.body.contains("precision") && answer.body.contains("year"), "{}", answer.body);
-    // Without a timestamp it is now.
-    assert_eq!(write(&server, "/write?precision=s", "late v=1").status, 204);
-    assert_eq!(raw.value("SELECT count(*) FROM late WHERE time > now() - interval '1 hour'"), "1");
 }
 
 #[test]
@@ -312,6 +283,8 @@ fn a_password_is_asked_for_in_every_way_that_clients_give_it() {
         ("/write", &[("authorization", "basic dGlkZW1hcms6czMgY3I6ZXQm")], 204),
         ("/api/v2/write", &[("Authorization", "Token tidemark:s3 cr:et&")], 204),
         ("/api/v2/write", &[("Authorization", "Bearer tidemark:s3 cr:et&")], 204),
+        ("/api/v3/write_lp?db=tidemark", &[("Authorization", "Bearer tidemark:s3 cr:et&")], 204),
+        ("/api/v3/write_lp?db=tidemark", &[("Authorization", "Bearer s3 cr:et&")], 401),
         ("/write?u=tidemark&p=s3%20cr%3Aet%26", &[], 204),
         // A second time, when the first is remembered.
         ("/write", &[("Authorization", basic)], 204),
@@ -333,8 +306,11 @@ fn a_password_is_asked_for_in_every_way_that_clients_give_it() {
         assert_eq!(answer.status, *status, "{target} {headers:?}: {}", answer.body);
         accepted += u64::from(answer.status == 204);
     }
+    let refused = cases.len() as u64 - accepted;
     let metrics = get(server.http, "/metrics").body;
-    assert!(metrics.contains(&format!("tidemark_line_rows_total {accepted}\n")));
+    assert!(metrics.contains(&format!("tidemark_ingest_rows_total{{protocol=\"line_http\"}} {accepted}\n")));
+    let unauthorized = "tidemark_ingest_errors_total{protocol=\"line_http\",kind=\"unauthorized\"}";
+    assert!(metrics.contains(&format!("{unauthorized} {refused}\n")), "{metrics}");
     // Health and metrics say nothing that is secret, and need no password.
     assert_eq!(get(server.http, "/health").status, 200);
     assert!(!server.log().contains("s3 cr"));

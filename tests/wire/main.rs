@@ -10,7 +10,7 @@
 //! | [`streaming`] | large results, slow clients, cancelling |
 //! | [`tls`], [`certificate`] | encryption, and passwords over it |
 //! | [`lifecycle`] | where the server listens, how it is configured, how it ends |
-//! | [`http`] | health, metrics, line protocol |
+//! | [`http`], [`line_http`] | health, metrics, line protocol |
 //! | [`http_limits`], [`line_tcp`] | attacks over HTTP, and on the plain line protocol |
 //! | [`psql`], [`rust_client`], [`python`], [`java`] | psql, tokio-postgres, psycopg, pgjdbc |
 //!
@@ -28,6 +28,7 @@ mod http;
 mod http_limits;
 mod java;
 mod lifecycle;
+mod line_http;
 mod line_tcp;
 mod messages;
 mod psql;

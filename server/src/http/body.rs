@@ -123,7 +123,7 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) struct Unpacked {
     pub(super) bytes: Bytes,
-    _taken: Taken,
+    pub(super) taken: Taken,
 }
 
 fn too_large(bytes_max: usize) -> Refusal {
@@ -177,7 +177,7 @@ impl Received {
             Packing::Gzip => gunzip(&bytes, bytes_max, &mut taken)?.into(),
             Packing::Snappy => unsnap(&bytes, bytes_max, &mut taken)?.into(),
         };
-        Ok(Unpacked { bytes, _taken: taken })
+        Ok(Unpacked { bytes, taken })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Health and metrics.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -9,6 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::metrics::{Count, ErrorKind, Protocol, ProtocolMetrics};
 use crate::net::places::Places;
 use crate::server::Server;
 
@@ -39,6 +40,7 @@ pub(super) async fn metrics(State(server): State<Arc<Server>>) -> Response {
 fn render(server: &Server) -> String {
     let mut text = Text(String::new());
     server_families(&mut text, server);
+    ingest_families(&mut text, server);
     listener_families(&mut text, server);
     engine_families(&mut text, server);
     text.0
@@ -51,7 +53,7 @@ type Named<'a> = (&'a str, &'a str);
 struct Text(String);
 
 impl Text {
-    fn family(&mut self, kind: &str, (name, help): Named<'_>, samples: &[(&str, u64)]) {
+    fn family(&mut self, kind: &str, (name, help): Named<'_>, samples: &[(impl Display, u64)]) {
         write!(self.0, "# HELP tidemark_{name} {help}\n# TYPE tidemark_{name} {kind}\n")
             .expect(STRINGS_TAKE_ALL);
         for (labels, value) in samples {
@@ -83,9 +85,30 @@ fn server_families(text: &mut Text, server: &Server) {
     text.counter("errors_total", metrics.errors.get(), "Errors that PostgreSQL clients were told.");
     let query_memory = server.planner.memory().used_bytes() as u64;
     text.gauge("query_memory_bytes", query_memory, "Memory of queries.");
-    text.counter("line_requests_total", metrics.line_requests.get(), "Requests that wrote line protocol.");
-    text.counter("line_rows_total", metrics.line_rows.get(), "Lines that became rows.");
-    text.counter("line_errors_total", metrics.line_errors.get(), "Line protocol requests that were refused.");
+}
+
+fn ingest_families(text: &mut Text, server: &Server) {
+    let metrics = &server.metrics.ingest;
+    let by_protocol = |count: fn(&ProtocolMetrics) -> &Count| {
+        Protocol::ALL.map(|protocol| {
+            let label = format!("{{protocol=\"{}\"}}", protocol.name());
+            (label, count(metrics.of(protocol)).get())
+        })
+    };
+    let requests = ("ingest_requests_total", "Requests that brought rows.");
+    text.family("counter", requests, &by_protocol(|it| &it.requests));
+    let rows = ("ingest_rows_total", "Rows of them that were written.");
+    text.family("counter", rows, &by_protocol(|it| &it.rows));
+    let rejected = ("ingest_rejected_rows_total", "Rows of them that were not right.");
+    text.family("counter", rejected, &by_protocol(|it| &it.rejected_rows));
+    let errors = Protocol::ALL.into_iter().flat_map(|protocol| {
+        ErrorKind::ALL.map(|kind| {
+            let label = format!("{{protocol=\"{}\",kind=\"{}\"}}", protocol.name(), kind.name());
+            (label, metrics.of(protocol).errors(kind).get())
+        })
+    });
+    let family = ("ingest_errors_total", "Requests of them that were answered with an error.");
+    text.family("counter", family, &errors.collect::<Vec<_>>());
 }
 
 fn listener_families(text: &mut Text, server: &Server) {

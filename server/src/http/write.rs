@@ -1,150 +1,153 @@
-//! Line protocol over HTTP. 204 says that every line is durable and visible; any other answer, that
-//! none is.
+//! Line protocol over HTTP. 204 says that every line is durable and visible. Any other answer says how
+//! many lines are, and which are not right: none is, unless the request asked for those that are right.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::body::Body;
-use axum::extract::{ConnectInfo, Query, State};
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use tidemark_catalog::types::TimeUnit;
 
 use crate::config::BOOTSTRAP_NAME;
-use crate::http::auth::authenticate;
-use crate::http::body::receive;
-use crate::http::refusal::{RETRY_AFTER_SECONDS, Refusal};
+use crate::http::call::{Call, Held, wrong_parameter};
+use crate::http::refusal::Refusal;
+use crate::ingest::{OnBadRow, Options, Outcome, Refused, Rejected, ingest};
 use crate::lineprotocol::Precision;
-use crate::lineprotocol::write::{Refused, prepare};
-use crate::net::places::Connection;
-use crate::server::Server;
-use crate::sql::rows::write_durably;
+use crate::lineprotocol::request::Lines;
+use crate::metrics::{ErrorKind, Protocol};
 
-type Parameters = Query<HashMap<String, String>>;
+/// A version of InfluxDB's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Api {
+    /// The parameter that names the database.
+    database: &'static str,
+    /// The unit of timestamps where none is named.
+    precision: Precision,
+}
+
+const VERSION_1: Api = Api { database: "db", precision: Precision::Nanosecond };
+const VERSION_2: Api = Api { database: "bucket", precision: Precision::Nanosecond };
+const VERSION_3: Api = Api { database: "db", precision: Precision::Auto };
 
 /// `POST /write`
-pub(super) async fn version_1(
-    State(server): State<Arc<Server>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Extension(connection): Extension<Arc<Connection>>,
-    Query(parameters): Parameters,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    answer(&server, write(&server, peer, &connection, &parameters, "db", &headers, body).await)
+pub(super) async fn version_1(call: Call) -> Response {
+    answer(call, VERSION_1).await
 }
 
 /// `POST /api/v2/write`
-pub(super) async fn version_2(
-    State(server): State<Arc<Server>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Extension(connection): Extension<Arc<Connection>>,
-    Query(parameters): Parameters,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    answer(&server, write(&server, peer, &connection, &parameters, "bucket", &headers, body).await)
+pub(super) async fn version_2(call: Call) -> Response {
+    answer(call, VERSION_2).await
 }
 
-async fn write(
-    server: &Arc<Server>,
-    peer: SocketAddr,
-    connection: &Connection,
-    parameters: &HashMap<String, String>,
-    database_parameter: &str,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<usize, WriteRefusal> {
-    server.metrics.line_requests.add(1);
-    authenticate(server, peer, headers, parameters).await?;
-    if let Some(database) = parameters.get(database_parameter).filter(|name| !name.is_empty())
-        && database != BOOTSTRAP_NAME
-    {
-        let message = format!(
-            "{database_parameter} \"{database}\" not found; the one there is is \"{BOOTSTRAP_NAME}\""
-        );
-        return Err(Refusal::new(StatusCode::NOT_FOUND, "not found", message).into());
+/// `POST /api/v3/write_lp`
+pub(super) async fn version_3(call: Call) -> Response {
+    answer(call, VERSION_3).await
+}
+
+async fn answer(call: Call, api: Api) -> Response {
+    let server = Arc::clone(&call.server);
+    let outcome = write(call, api).await;
+    let metrics = server.metrics.ingest.of(Protocol::LineHttp);
+    match outcome {
+        Ok(Outcome { rejected, .. }) if rejected.count == 0 => StatusCode::NO_CONTENT.into_response(),
+        Ok(Outcome { row_count, rejected }) => {
+            metrics.errors(ErrorKind::Malformed).add(1);
+            let message = format!("partial write: {rejected} (dropped={})", rejected.count);
+            let refusal = Refusal::new(StatusCode::BAD_REQUEST, "invalid", message);
+            show(&refusal, row_count, &rejected)
+        }
+        Err(LineRefusal { refusal, rejected }) => {
+            metrics.errors(refusal.kind()).add(1);
+            show(&refusal, 0, &rejected)
+        }
     }
-    let precision = match parameters.get("precision").map(String::as_str) {
-        None | Some("") => Precision::Nanosecond,
-        Some(name) => Precision::from_name(name).ok_or_else(|| {
-            let message = format!("precision \"{name}\" is not one of ns, us, ms, s");
-            Refusal::new(StatusCode::BAD_REQUEST, "invalid", message)
-        })?,
+}
+
+async fn write(call: Call, api: Api) -> Result<Outcome, LineRefusal> {
+    let call = call.admit(Protocol::LineHttp).await?;
+    check_database(&call, api)?;
+    let precision = match call.parameter("precision") {
+        None => api.precision,
+        Some(name) => {
+            Precision::from_name(name).ok_or_else(|| wrong_parameter("precision", name, Precision::NAMES))?
+        }
     };
-    connection.begin_body();
-    let received =
-        receive(headers, body, server.config.http_body_bytes_max, server.request_memory.begin()).await?;
-    connection.begin_work();
-    let shared = Arc::clone(server);
+    let options = Options {
+        protocol: Protocol::LineHttp,
+        on_bad_row: call.on_bad_row(OnBadRow::RefuseAll)?,
+        may_make: call.may_make()?,
+        time_unit: TimeUnit::Nanosecond,
+        acknowledge: call.acknowledge()?,
+    };
+    let server = Arc::clone(&call.server);
+    let received = call.receive(usize::MAX).await?;
     let now_ns = server.clock.wall_us().saturating_mul(1000);
-    let prepared = server.query_runtime.spawn_blocking(move || {
+    let lines = move || {
         let unpacked = received.unpack()?;
-        let ready = prepare(&shared.engine, &shared.series, &unpacked.bytes, precision, now_ns)?;
-        Ok::<_, WriteRefusal>(ready)
-    });
-    let ready = prepared.await.map_err(|error| {
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error", error.to_string())
-    })??;
-    if !ready.writes.is_empty() {
-        write_durably(&server.engine, ready.writes, true).await?;
+        Ok(Held::new(Lines { body: unpacked.bytes, precision, now_ns }, unpacked.taken))
+    };
+    ingest::<_, LineRefusal>(&server, options, lines).await
+}
+
+fn check_database(call: &Call, api: Api) -> Result<(), Refusal> {
+    let Some(named) = call.parameter(api.database) else { return Ok(()) };
+    // Version 2 names a database of version 1 with its retention policy, of which there is one.
+    let database = named.split_once('/').map_or(named, |(database, _)| database);
+    if database == BOOTSTRAP_NAME {
+        return Ok(());
     }
-    Ok(ready.row_count)
+    let message = format!("{} \"{named}\" not found; the one there is is \"{BOOTSTRAP_NAME}\"", api.database);
+    Err(Refusal::new(StatusCode::NOT_FOUND, "not found", message))
 }
 
 /// Why nothing was written.
 #[derive(Debug)]
-struct WriteRefusal {
+struct LineRefusal {
     refusal: Refusal,
-    line: Option<usize>,
+    rejected: Rejected,
 }
 
-impl<T: Into<Refusal>> From<T> for WriteRefusal {
-    fn from(refusal: T) -> WriteRefusal {
-        WriteRefusal { refusal: refusal.into(), line: None }
+impl From<Refusal> for LineRefusal {
+    fn from(refusal: Refusal) -> LineRefusal {
+        LineRefusal { refusal, rejected: Rejected::default() }
     }
 }
 
-impl From<Refused> for WriteRefusal {
-    fn from(refused: Refused) -> WriteRefusal {
+impl From<Refused> for LineRefusal {
+    fn from(refused: Refused) -> LineRefusal {
         match refused {
-            Refused::Sql(error) => error.into(),
-            Refused::Line(error) => {
-                let refusal = Refusal::new(StatusCode::BAD_REQUEST, "invalid", error.to_string());
-                WriteRefusal { refusal, line: Some(error.line) }
+            Refused::Rows(rejected) => {
+                LineRefusal { refusal: Refused::Rows(rejected.clone()).into(), rejected }
             }
+            other => Refusal::from(other).into(),
         }
     }
 }
 
-fn answer(server: &Server, outcome: Result<usize, WriteRefusal>) -> Response {
-    match outcome {
-        Ok(row_count) => {
-            server.metrics.line_rows.add(row_count as u64);
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Err(WriteRefusal { refusal, line }) => {
-            server.metrics.line_errors.add(1);
-            let mut body = json!({ "code": refusal.code(), "message": refusal.message(), "rows_written": 0 });
-            if let Some(line) = line {
-                body["line"] = json!(line);
-            }
-            let mut response = (refusal.status(), body.to_string()).into_response();
-            let headers = response.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            match refusal.status() {
-                StatusCode::SERVICE_UNAVAILABLE => {
-                    headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
-                }
-                StatusCode::UNAUTHORIZED => {
-                    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"tidemark\""));
-                }
-                _ => {}
-            }
-            response
-        }
+/// The answer in JSON, with what clients of each version look for: `error` for the first, `code`,
+/// `message` and `line` for the second, `error` and `data` for the third.
+fn show(refusal: &Refusal, row_count: usize, rejected: &Rejected) -> Response {
+    let mut body = json!({
+        "code": refusal.code(),
+        "message": refusal.message(),
+        "error": refusal.message(),
+        "rows_written": row_count,
+    });
+    if let Some(first) = rejected.first.first() {
+        body["line"] = json!(first.line);
+        body["rows_rejected"] = json!(rejected.count);
+        let data = rejected.first.iter().map(|error| {
+            json!({
+                "line_number": error.line,
+                "error_message": error.reason,
+                "original_line": error.text,
+            })
+        });
+        body["data"] = data.collect();
     }
+    let mut response = (refusal.status(), body.to_string()).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    refusal.add_headers(&mut response);
+    response
 }

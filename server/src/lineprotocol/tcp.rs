@@ -19,13 +19,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use tidemark_catalog::types::TimeUnit;
+
+use crate::ingest::{Acknowledge, OnBadRow, Options, Refused, ingest};
 use crate::lineprotocol::Precision;
+use crate::lineprotocol::request::Lines;
 use crate::lineprotocol::scan::line_end;
-use crate::lineprotocol::write::{Refused, prepare};
+use crate::metrics::{ErrorKind, Protocol};
 use crate::net;
 use crate::net::places::{Place, SWEEP_INTERVAL};
 use crate::server::Server;
-use crate::sql::rows::write_durably;
 
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -48,7 +51,7 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener) {
                 let server = Arc::clone(&server);
                 connections.spawn(async move {
                     if let Err(reason) = receive(&server, stream, &place).await {
-                        server.metrics.line_errors.add(1);
+                        server.metrics.ingest.of(Protocol::LineTcp).errors(ErrorKind::Malformed).add(1);
                         tracing::warn!(%peer, %reason, "closed a line protocol connection");
                     }
                 });
@@ -111,12 +114,13 @@ async fn commit(server: &Arc<Server>, lines: Bytes) -> Result<Bytes, String> {
         write(server, lines.slice(..before)).await.map_err(|refused| refused.to_string())?;
         return check_length(line, bytes_max).map(|()| Bytes::new());
     }
-    let error = match write(server, lines.clone()).await {
+    let rejected = match write(server, lines.clone()).await {
         Ok(()) => return Ok(Bytes::new()),
-        Err(Refused::Line(error)) => error,
+        Err(Refused::Rows(rejected)) => rejected,
         Err(other) => return Err(other.to_string()),
     };
-    let start = match error.line {
+    let error = rejected.first.first().expect("a row is rejected");
+    let start = match error.line.expect("a row is a line") {
         1 => 0,
         line => memchr::memchr_iter(b'\n', &lines).nth(line - 2).map_or(lines.len(), |newline| newline + 1),
     };
@@ -126,16 +130,15 @@ async fn commit(server: &Arc<Server>, lines: Bytes) -> Result<Bytes, String> {
 }
 
 async fn write(server: &Arc<Server>, lines: Bytes) -> Result<(), Refused> {
-    let shared = Arc::clone(server);
+    server.metrics.ingest.of(Protocol::LineTcp).requests.add(1);
+    let options = Options {
+        protocol: Protocol::LineTcp,
+        on_bad_row: OnBadRow::RefuseAll,
+        may_make: server.config.may_make,
+        time_unit: TimeUnit::Nanosecond,
+        acknowledge: Acknowledge::Durable,
+    };
     let now_ns = server.clock.wall_us().saturating_mul(1000);
-    let prepared = server.query_runtime.spawn_blocking(move || {
-        prepare(&shared.engine, &shared.series, &lines, Precision::Nanosecond, now_ns)
-    });
-    let ready = prepared.await.map_err(crate::error::SqlError::internal)??;
-    if ready.writes.is_empty() {
-        return Ok(());
-    }
-    server.metrics.line_rows.add(ready.row_count as u64);
-    write_durably(&server.engine, ready.writes, true).await?;
-    Ok(())
+    let lines = Lines { body: lines, precision: Precision::Nanosecond, now_ns };
+    ingest(server, options, || Ok::<_, Refused>(lines)).await.map(drop)
 }

@@ -1,6 +1,7 @@
-//! What the bytes before the fields of a line mean, remembered over requests.
+//! What the bytes of a series mean, remembered over requests.
 //!
-//! The same series comes again and again, written the same way. Its bytes are looked up as a whole:
+//! The same series comes again and again, written the same way: in line protocol, the bytes before the
+//! fields; elsewhere, the labels as they are encoded. These bytes are looked up as a whole:
 //! the tags of a known series are neither parsed nor looked up one by one.
 //!
 //! What is remembered holds for as long as the collection lives: ids of columns and numbers of
