@@ -9,10 +9,11 @@
 //!
 //! | module | does |
 //! | --- | --- |
-//! | [`rows`] | gathers the rows of a request, by collection; a row that is not right leaves no trace |
+//! | [`rows`], [`table`] | gather the rows of a request, by collection; a row that is not right leaves no trace |
 //! | [`fields`] | values of fields, column by column |
 //! | [`series`] | what the bytes of a series mean, remembered over requests |
 //! | [`make`] | makes what is missing |
+//! | [`names`] | names that fit |
 //! | [`write`] | from gathered rows to a commit |
 //!
 //! Invariants:
@@ -36,8 +37,10 @@ use crate::sql::rows::write_durably;
 
 pub mod fields;
 mod make;
+pub mod names;
 pub mod rows;
 pub mod series;
+pub mod table;
 pub mod write;
 
 /// So many rows that are not right are named; all are counted.

@@ -240,8 +240,10 @@ fn lines_mean_what_they_mean_to_influxdb() {
         ("m v=-1u", "invalid field value"),
         ("m v=18446744073709551615u", "invalid or too large unsigned integer"),
         ("m v=NaN", "invalid field value"),
-        ("m,t=a t=1", "\"t\" is a tag and a field"),
-        ("m t=1 1\nm,t=a v=1 2", "\"t\" is a tag and a field"),
+        ("m,t=a t=1", "field \"t\" is of type double precision but column \"t\" is of type text"),
+        ("m,t=a t=\"y\" 1", "\"t\" is a tag and a field"),
+        ("m t=\"x\" 1\nm,t=a t=\"y\" 2", "\"t\" is a tag and a field"),
+        ("m t=1 1\nm,t=a v=1 2", "tag \"t\" is of type text but column \"t\" is of type double precision"),
         ("seed,t=x t=\"y\" 1", "\"t\" is a tag and a field"),
         ("seed,t=z t=\"y\" 1", "\"t\" is a tag and a field"),
         ("m v=\"a\0b\"", "field \"v\" has a zero byte, which no text can have"),
@@ -265,7 +267,11 @@ fn lines_mean_what_they_mean_to_influxdb() {
         let answer = error(&write(&server, "/write", &body));
         assert_eq!(answer["message"], format!("line 1: name \"{long}\" is longer than 63 bytes"));
     }
-    // A tag of some rows that is a field of others is one column.
+    // A tag of some rows that is a field of others is one column, whichever comes first.
+    for (table, body) in [("one", "one,t=z f=1 2\none t=\"y\" 3"), ("two", "two t=\"z\" 2\ntwo,t=y f=1 3")] {
+        assert_eq!(write(&server, "/write", body).status, 204);
+        assert_eq!(raw.value(&format!("SELECT string_agg(t, ',' ORDER BY time) FROM {table}")), "z,y");
+    }
     assert_eq!(write(&server, "/write", "seed,t=z f=1 2\nseed t=\"y\" 3").status, 204);
     assert_eq!(raw.value("SELECT string_agg(t, ',' ORDER BY time) FROM seed"), "x,z,y");
 }
@@ -324,5 +330,74 @@ fn writers_that_make_the_same_things_at_a_time_do_not_fail() {
     let mut raw = Raw::connect(server.pg);
     for round in 0..10 {
         assert_eq!(raw.value(&format!("SELECT count(DISTINCT host), sum(v) FROM m{round}")), "8|8");
+    }
+}
+
+/// Numbers that look random, the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+
+    fn pick<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+        choices[self.below(choices.len())]
+    }
+}
+
+/// A line that is right more often than not.
+fn random_line(numbers: &mut Numbers, time: usize) -> String {
+    let is_odd = |numbers: &mut Numbers| numbers.below(12) == 0;
+    let mut line = numbers.pick(&["m", "m", "n", "o"]).to_owned();
+    for _ in 0..numbers.below(3) {
+        line += match is_odd(numbers) {
+            true => numbers.pick(&[",c=", ",f=1", ",h=1", ",time=1", ",=1", ",d"]),
+            false => numbers.pick(&[",a=1", ",a=2", ",b=1", ",c=x", ",d=1", ",e=1"]),
+        };
+    }
+    line.push(' ');
+    for at in 0..=numbers.below(4) {
+        line += if at == 0 { "" } else { "," };
+        line += match is_odd(numbers) {
+            true => numbers
+                .pick(&["f=1i", "f=t", "g=1", "h=\"x\"", "a=1", "b=\"x\"", "new=", "=1", "j=oops", "l=1"]),
+            false => numbers.pick(&["f=1", "f=2.5", "g=1i", "h=t", "i=\"x\"", "j=\"y\"", "k=1", "l=1i"]),
+        };
+    }
+    let after = if is_odd(numbers) { numbers.pick(&["x", " 1", ".5"]) } else { "" };
+    format!("{line} {time}{after}")
+}
+
+#[test]
+fn bad_lines_leave_no_trace() {
+    let (partly, only_good) = (Server::start(), Server::start());
+    let (mut rejected_count, mut time) = (0, 0);
+    for seed in 0..40 {
+        let mut numbers = Numbers(seed);
+        let lines: Vec<String> = (0..40)
+            .map(|_| {
+                time += 1;
+                random_line(&mut numbers, time)
+            })
+            .collect();
+        let answer = write(&partly, "/write?accept_partial=true", &lines.join("\n"));
+        let error: Value = serde_json::from_str(&answer.body).unwrap_or_else(|_| json!({"data": []}));
+        let bad = error["data"].as_array().unwrap().iter();
+        let bad: Vec<u64> = bad.map(|it| it["line_number"].as_u64().unwrap()).collect();
+        rejected_count += bad.len();
+        let good = lines.iter().zip(1..).filter(|(_, number)| !bad.contains(number));
+        let good: Vec<&str> = good.map(|(line, _)| line.as_str()).collect();
+        let answer = write(&only_good, "/write", &good.join("\n"));
+        assert_eq!(answer.status, 204, "seed {seed}: {}\n{}", answer.body, good.join("\n"));
+    }
+    assert!(rejected_count > 200 && rejected_count < 1000, "{rejected_count} lines were bad");
+    let (mut one, mut other) = (Raw::connect(partly.pg), Raw::connect(only_good.pg));
+    for table in ["m", "n", "o"] {
+        let sql = format!("SELECT * FROM {table} ORDER BY time");
+        let rows = one.query(&sql);
+        assert!(rows.len() > 100, "{rows:?}");
+        assert_eq!(rows, other.query(&sql), "{table}");
     }
 }

@@ -106,10 +106,12 @@ impl Values {
             ColumnType::Float4 | ColumnType::Float8 => Values::Float(Float64Builder::new()),
             ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 => Values::Integer(Int64Builder::new()),
             ColumnType::Bool => Values::Bool(BooleanBuilder::new()),
-            ColumnType::Text | ColumnType::Varchar(_) | ColumnType::Symbol => {
-                Values::Text(StringViewBuilder::new())
+            ColumnType::Text | ColumnType::Varchar(_) => Values::Text(StringViewBuilder::new()),
+            // What repeats is kept once, as what a sender says of itself, which comes with every row.
+            ColumnType::Symbol => Values::Text(StringViewBuilder::new().with_deduplicate_strings()),
+            ColumnType::Json | ColumnType::Jsonb => {
+                Values::Json(StringViewBuilder::new().with_deduplicate_strings())
             }
-            ColumnType::Json | ColumnType::Jsonb => Values::Json(StringViewBuilder::new()),
             ColumnType::Timestamptz(_) => Values::Instant(Int64Builder::new()),
             ColumnType::Array(element) if **element == ColumnType::Float8 => {
                 Values::Floats(ListBuilder::new(Float64Builder::new()))
@@ -179,11 +181,11 @@ impl FieldColumn {
         self.values.len() > row
     }
 
-    /// The value in a row; rows come in their order.
+    /// The value in a row; rows come in their order. Gives the bytes that it takes besides its place.
     ///
     /// # Errors
     /// The value is not of the column's type, or the row has one already. It is as if it was not given.
-    pub fn set(&mut self, row: usize, value: &Value<'_>) -> Result<(), FieldError> {
+    pub fn set(&mut self, row: usize, value: &Value<'_>) -> Result<usize, FieldError> {
         if self.has(row) {
             return Err(FieldError::Twice);
         }
@@ -198,21 +200,27 @@ impl FieldColumn {
             (Values::Text(values), Value::Text(text) | Value::Symbol(text)) => {
                 check_text(&self.name, &self.column_type, text)?;
                 values.append_value(text.as_ref());
+                return Ok(text.len());
             }
-            (Values::Json(values), Value::Json(text)) => values.append_value(text.as_ref()),
+            (Values::Json(values), Value::Json(text)) => {
+                values.append_value(text.as_ref());
+                return Ok(text.len());
+            }
             (Values::Instant(values), Value::Instant(nanoseconds)) => {
                 values.append_value(to_unit(*nanoseconds, &self.column_type));
             }
             (Values::Floats(values), Value::Floats(numbers)) => {
                 values.append_value(numbers.iter().copied().map(Some));
+                return Ok(size_of_val(*numbers));
             }
             (Values::Integers(values), Value::Integers(numbers)) => {
                 values.append_value(numbers.iter().copied().map(Some));
+                return Ok(size_of_val(*numbers));
             }
             (_, Value::Missing(_)) => {}
             (_, value) => return Err(self.mismatch(value).into()),
         }
-        Ok(())
+        Ok(0)
     }
 
     fn mismatch(&self, value: &Value<'_>) -> String {

@@ -13,7 +13,7 @@ use tidemark_engine::engine::{Engine, NewTimeseries};
 use tidemark_engine::error::DdlError;
 
 use crate::error::SqlError;
-use crate::ingest::rows::{TIME_COLUMN, Table};
+use crate::ingest::table::{TIME_COLUMN, Table};
 use crate::sqlstate;
 
 /// What is missing for the rows of a collection.
@@ -37,7 +37,7 @@ pub(super) fn missing(table: &Table<'_, '_>) -> Option<Missing> {
     let tags = table.new_tags();
     let tag_count = u32::try_from(tags.len()).expect("a collection has few columns");
     let exists = |name: &str| collection.is_some_and(|it| it.schema.column_by_name(name).is_some());
-    let fields = table.fields.iter().filter(|field| !exists(&field.name));
+    let fields = table.fields.iter().filter(|field| !exists(&field.name) && !table.is_new_tag(&field.name));
     let tags = tags.into_iter().map(|name| column(name, ColumnType::Symbol));
     let columns: Vec<NewColumn> =
         tags.chain(fields.map(|field| column(&field.name, field.column_type.clone()))).collect();

@@ -24,8 +24,9 @@ use tidemark_engine::types::UTC;
 
 use crate::error::SqlError;
 use crate::ingest::make::{Missing, make, missing};
-use crate::ingest::rows::{Gatherer, NewSeries, Reading, RowSeries, Table};
+use crate::ingest::rows::{Gatherer, NewSeries, Reading, RowSeries};
 use crate::ingest::series::{Series, SeriesCache, Tag};
+use crate::ingest::table::Table;
 use crate::ingest::{OnBadRow, Options, Refused, Rejected, Source};
 use crate::sql::rows::write_error;
 use crate::sqlstate;
