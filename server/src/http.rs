@@ -5,6 +5,7 @@
 //! | `POST /write` | line protocol, as version 1 of InfluxDB's API: `db`, `precision`, `u`, `p` |
 //! | `POST /api/v2/write` | the same as version 2: `bucket`, `org`, `precision`, a token |
 //! | `POST /api/v3/write_lp` | the same as version 3: `db`, `precision`, `accept_partial`, `no_sync` |
+//! | `POST /api/v1/write`, `POST /api/v1/prom/write` | Prometheus' remote write |
 //! | `GET /health`, `GET /ping` | whether the server is up |
 //! | `GET /metrics` | counts and sizes, for Prometheus |
 //!
@@ -16,7 +17,7 @@
 //! | [`call`] | a request that brings rows, from its head to its body |
 //! | [`body`] | bodies, within bounds |
 //! | [`refusal`] | errors, whichever form their answer has |
-//! | [`write`] | line protocol |
+//! | [`write`], [`remote_write`] | line protocol, remote write |
 //! | [`metrics`] | health and metrics |
 //!
 //! No client keeps another from being served: [`crate::net::places`] says how.
@@ -41,6 +42,7 @@ mod call;
 mod connection;
 mod metrics;
 mod refusal;
+mod remote_write;
 mod watched;
 mod write;
 
@@ -52,6 +54,8 @@ fn router(server: &Arc<Server>) -> Router {
         .route("/write", post(write::version_1))
         .route("/api/v2/write", post(write::version_2))
         .route("/api/v3/write_lp", post(write::version_3))
+        .route("/api/v1/write", post(remote_write::write))
+        .route("/api/v1/prom/write", post(remote_write::write))
         .route("/health", get(metrics::health))
         .route("/ping", get(metrics::ping).head(metrics::ping))
         .route("/metrics", get(metrics::metrics))

@@ -19,6 +19,8 @@ pub mod net;
 pub mod pg_catalog;
 pub mod pgtype;
 pub mod plan;
+pub mod prometheus;
+pub mod protobuf;
 pub mod security;
 pub mod server;
 pub mod session;

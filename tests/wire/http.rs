@@ -41,18 +41,37 @@ pub(crate) fn request(
     read_answer(stream)
 }
 
-pub(crate) fn read_answer(mut stream: impl Read) -> Answer {
+/// The same, with an answer of any bytes: its status, headers and body.
+pub(crate) fn request_raw(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (u16, HashMap<String, String>, Vec<u8>) {
+    let mut stream = tcp(address);
+    stream.write_all(&request_bytes(method, target, headers, body)).unwrap();
+    read_raw_answer(stream)
+}
+
+fn read_raw_answer(mut stream: impl Read) -> (u16, HashMap<String, String>, Vec<u8>) {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
-    let text = String::from_utf8(bytes).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+    let end = end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&bytes)));
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let mut lines = head.lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let header = |line: &str| {
         let (name, value) = line.split_once(": ").unwrap();
         (name.to_ascii_lowercase(), value.to_owned())
     };
-    Answer { status, headers: lines.map(header).collect(), body: body.to_owned() }
+    (status, lines.map(header).collect(), bytes[end + 4..].to_vec())
+}
+
+pub(crate) fn read_answer(stream: impl Read) -> Answer {
+    let (status, headers, body) = read_raw_answer(stream);
+    Answer { status, headers, body: String::from_utf8(body).unwrap() }
 }
 
 pub(crate) fn get(address: SocketAddr, target: &str) -> Answer {
@@ -225,10 +244,14 @@ fn a_wrong_line_is_named_and_nothing_of_its_request_is_stored() {
     assert_eq!(raw.value("SELECT count(*) FROM known"), "1");
 }
 
-fn gzip(text: &str) -> Vec<u8> {
+pub(crate) fn gzip_bytes(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    gzip_bytes(text.as_bytes())
 }
 
 #[test]

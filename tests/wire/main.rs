@@ -12,6 +12,7 @@
 //! | [`lifecycle`] | where the server listens, how it is configured, how it ends |
 //! | [`http`], [`line_http`] | health, metrics, line protocol |
 //! | [`http_limits`], [`line_tcp`] | attacks over HTTP, and on the plain line protocol |
+//! | [`remote_write`] | Prometheus |
 //! | [`psql`], [`rust_client`], [`python`], [`java`] | psql, tokio-postgres, psycopg, pgjdbc |
 //!
 //! The conversations, the types, and the scripts of psycopg and pgjdbc say what PostgreSQL 15 does.
@@ -34,6 +35,7 @@ mod messages;
 mod psql;
 mod python;
 mod raw;
+mod remote_write;
 mod rust_client;
 mod startup;
 mod streaming;

@@ -65,6 +65,11 @@ impl Taken {
     /// There is not so much left.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let bytes_max = self.memory.bytes_max;
+        if self.bytes.saturating_add(bytes) > bytes_max {
+            let message = "the request needs more memory than there is for all (send fewer rows at a time, or raise \
+                http-memory)";
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request too large", message));
+        }
         let grown = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= bytes_max);
         let taken = self.memory.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown);
         taken.map_err(|_| {
@@ -152,6 +157,8 @@ pub(super) async fn receive(
     if announced.is_some_and(|bytes| bytes > bytes_max as u64) {
         return Err(too_large(bytes_max));
     }
+    // Chunks are put together as they come: kept for themselves, small ones would take many times what
+    // is in them.
     let mut bytes = Vec::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
@@ -246,7 +253,10 @@ mod tests {
             assert_eq!(check(packed.clone(), packing, (1 << 20) - 1, &memory), Err(413));
             assert_eq!(check(packed[..packed.len() - 1].to_vec(), packing, 1 << 20, &memory), Err(400));
             let scarce = RequestMemory::new(1 << 19);
-            assert_eq!(check(packed, packing, 1 << 20, &scarce), Err(503));
+            assert_eq!(check(packed.clone(), packing, 1 << 20, &scarce), Err(413));
+            let mut others = memory.begin();
+            others.grow((9 << 20) + 1).unwrap();
+            assert_eq!(check(packed, packing, 1 << 20, &memory), Err(503));
             assert_eq!(scarce.used_bytes(), 0);
         }
         assert_eq!(memory.used_bytes(), 0);

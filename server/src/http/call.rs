@@ -122,9 +122,9 @@ impl Call {
     ///
     /// # Errors
     /// It is too long, or does not come.
-    pub(super) async fn receive(self, bytes_max: usize) -> Result<Received, Refusal> {
+    pub(super) async fn receive(self) -> Result<Received, Refusal> {
         let taken = self.server.request_memory.begin();
-        let bytes_max = bytes_max.min(self.server.config.http_body_bytes_max);
+        let bytes_max = self.server.config.http_body_bytes_max;
         self.connection.begin_body();
         let received = receive(&self.headers, self.body, bytes_max, taken).await;
         self.connection.begin_work();

@@ -81,7 +81,7 @@ async fn write(call: Call, api: Api) -> Result<Outcome, LineRefusal> {
         acknowledge: call.acknowledge()?,
     };
     let server = Arc::clone(&call.server);
-    let received = call.receive(usize::MAX).await?;
+    let received = call.receive().await?;
     let now_ns = server.clock.wall_us().saturating_mul(1000);
     let lines = move || {
         let unpacked = received.unpack()?;
