@@ -6,6 +6,7 @@
 //! | `POST /api/v2/write` | the same as version 2: `bucket`, `org`, `precision`, a token |
 //! | `POST /api/v3/write_lp` | the same as version 3: `db`, `precision`, `accept_partial`, `no_sync` |
 //! | `POST /api/v1/write`, `POST /api/v1/prom/write` | Prometheus' remote write |
+//! | `POST /v1/metrics`, `POST /v1/logs` | OpenTelemetry |
 //! | `GET /health`, `GET /ping` | whether the server is up |
 //! | `GET /metrics` | counts and sizes, for Prometheus |
 //!
@@ -17,7 +18,7 @@
 //! | [`call`] | a request that brings rows, from its head to its body |
 //! | [`body`] | bodies, within bounds |
 //! | [`refusal`] | errors, whichever form their answer has |
-//! | [`write`], [`remote_write`] | line protocol, remote write |
+//! | [`write`], [`remote_write`], [`otlp`] | line protocol, remote write, OpenTelemetry |
 //! | [`metrics`] | health and metrics |
 //!
 //! No client keeps another from being served: [`crate::net::places`] says how.
@@ -41,6 +42,7 @@ mod body;
 mod call;
 mod connection;
 mod metrics;
+mod otlp;
 mod refusal;
 mod remote_write;
 mod watched;
@@ -56,6 +58,8 @@ fn router(server: &Arc<Server>) -> Router {
         .route("/api/v3/write_lp", post(write::version_3))
         .route("/api/v1/write", post(remote_write::write))
         .route("/api/v1/prom/write", post(remote_write::write))
+        .route("/v1/metrics", post(otlp::metrics))
+        .route("/v1/logs", post(otlp::logs))
         .route("/health", get(metrics::health))
         .route("/ping", get(metrics::ping).head(metrics::ping))
         .route("/metrics", get(metrics::metrics))

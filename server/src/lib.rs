@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod lineprotocol;
 pub mod metrics;
 pub mod net;
+pub mod otlp;
 pub mod pg_catalog;
 pub mod pgtype;
 pub mod plan;

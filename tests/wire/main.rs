@@ -12,7 +12,7 @@
 //! | [`lifecycle`] | where the server listens, how it is configured, how it ends |
 //! | [`http`], [`line_http`] | health, metrics, line protocol |
 //! | [`http_limits`], [`line_tcp`] | attacks over HTTP, and on the plain line protocol |
-//! | [`remote_write`] | Prometheus |
+//! | [`remote_write`], [`otlp`] | Prometheus, OpenTelemetry |
 //! | [`psql`], [`rust_client`], [`python`], [`java`] | psql, tokio-postgres, psycopg, pgjdbc |
 //!
 //! The conversations, the types, and the scripts of psycopg and pgjdbc say what PostgreSQL 15 does.
@@ -32,6 +32,7 @@ mod lifecycle;
 mod line_http;
 mod line_tcp;
 mod messages;
+mod otlp;
 mod psql;
 mod python;
 mod raw;
