@@ -12,7 +12,7 @@
 //! | [`lifecycle`] | where the server listens, how it is configured, how it ends |
 //! | [`http`], [`line_http`] | health, metrics, line protocol |
 //! | [`http_limits`], [`line_tcp`] | attacks over HTTP, and on the plain line protocol |
-//! | [`remote_write`], [`otlp`] | Prometheus, OpenTelemetry |
+//! | [`remote_write`], [`otlp`], [`agents`] | Prometheus, OpenTelemetry, and agents as they are configured |
 //! | [`psql`], [`rust_client`], [`python`], [`java`] | psql, tokio-postgres, psycopg, pgjdbc |
 //!
 //! The conversations, the types, and the scripts of psycopg and pgjdbc say what PostgreSQL 15 does.
@@ -22,6 +22,7 @@
 #![expect(clippy::disallowed_methods, reason = "these are real processes in real time")]
 #![expect(clippy::type_complexity, reason = "a table of cases says by its columns what it is")]
 
+mod agents;
 mod certificate;
 mod clients;
 mod conversation;
