@@ -313,6 +313,32 @@ async fn a_password_that_was_changed_is_not_remembered() {
 }
 
 #[test]
+fn a_series_that_is_known_follows_its_collection() {
+    let server = Server::start();
+    let mut raw = Raw::connect(server.pg);
+    let mut time = 0;
+    let mut write_one = |server: &Server| {
+        time += 1;
+        let answer = write(server, "/write", &format!("m,host=a v={time} {time}"));
+        assert_eq!(answer.status, 204, "{}", answer.body);
+    };
+    write_one(&server);
+    write_one(&server);
+    raw.run("ALTER TABLE m ADD COLUMN w float8");
+    write_one(&server);
+    assert_eq!(raw.value("SELECT count(*), min(host), max(host), count(w) FROM m"), "3|a|a|0");
+    // A collection of the same name, whose tag is text; a row that has it as a tag and a field is refused
+    // also when its series is known.
+    raw.run("DROP TABLE m");
+    raw.run("CREATE TABLE m (time timestamptz, v float8, host text) WITH (kind = 'timeseries', time_key = 'time')");
+    write_one(&server);
+    write_one(&server);
+    let answer = write(&server, "/write", "m,host=a v=1,host=\"b\" 9");
+    assert_eq!(error(&answer)["message"], "line 1: \"host\" is a tag and a field");
+    assert_eq!(raw.value("SELECT count(*), min(host), max(host) FROM m"), "2|a|a");
+}
+
+#[test]
 fn writers_that_make_the_same_things_at_a_time_do_not_fail() {
     let server = Server::start();
     std::thread::scope(|scope| {

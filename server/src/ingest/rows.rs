@@ -134,18 +134,26 @@ impl<'k, 'b> Gatherer<'k, 'b> {
 
     /// The collection of a series, by position, and the series, if it is known by its key.
     pub fn find(&mut self, key: &[u8]) -> Option<(usize, RowSeries<'k>)> {
-        if let Some(series) = self.reading.known.get(key) {
-            if let Some(at) = self.by_collection.get(&series.collection) {
-                return Some((*at, RowSeries::Known(series)));
-            }
-            // A collection that was dropped is not in the view: its series are described again.
-            if let Some(found) = self.reading.view.collection(series.collection) {
-                let at = self.table(&found.collection.name).ok()?;
-                return Some((at, RowSeries::Known(series)));
-            }
+        if let Some(series) = self.reading.known.get(key)
+            && let Some(at) = self.table_of(series)
+        {
+            return Some((at, RowSeries::Known(series)));
         }
         let number = *self.new_by_key.get(key)?;
         Some((self.new_series[number].table, RowSeries::New(number)))
+    }
+
+    /// The collection of a known series, by position. A collection that was dropped, and one whose
+    /// schema has changed, has no known series: they are described again.
+    fn table_of(&mut self, series: &Series) -> Option<usize> {
+        let at = match self.by_collection.get(&series.collection) {
+            Some(at) => *at,
+            None => {
+                let found = self.reading.view.collection(series.collection)?;
+                self.table(&found.collection.name).ok()?
+            }
+        };
+        (self.tables[at].schema_version() == Some(series.schema)).then_some(at)
     }
 
     /// Adds a series that was not found.

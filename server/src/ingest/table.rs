@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidemark_catalog::collection::Collection;
+use tidemark_catalog::ids::SchemaVersion;
 use tidemark_catalog::schema::{COLUMNS_MAX, IDENTIFIER_BYTES_MAX};
 use tidemark_catalog::types::{ColumnType, TimeUnit};
 
 use crate::ingest::MayMake;
 use crate::ingest::fields::{FieldColumn, FieldError, Value};
 use crate::ingest::rows::{NewSeries, Reading, RowSeries};
+use crate::ingest::series::Known;
 
 /// The time column of a collection that is made for rows.
 pub const TIME_COLUMN: &str = "time";
@@ -28,8 +30,10 @@ pub struct Table<'k, 'b> {
     pub(super) name: String,
     /// `None` when it is yet to be made.
     pub(super) collection: Option<Arc<Collection>>,
+    schema_version: Option<SchemaVersion>,
     pub(super) time_unit: TimeUnit,
     may_make: MayMake,
+    known: &'k Known,
     /// The series of each row.
     pub(super) series: Vec<RowSeries<'k>>,
     /// The time of each row, in the unit of the time key.
@@ -46,7 +50,7 @@ pub struct Table<'k, 'b> {
     /// Where a field is, by its name.
     by_name: HashMap<String, usize>,
     new_field_count: usize,
-    /// Fields whose columns tags have too, or may have: symbols.
+    /// Fields whose columns tags have too, or may have, because they are symbols.
     tag_fields: Vec<usize>,
     /// The fields in the order of the last row: the next row mostly has the same.
     written: Vec<&'b [u8]>,
@@ -78,7 +82,9 @@ impl<'k, 'b> Table<'k, 'b> {
         let time_unit = collection.as_ref().and_then(|it| it.time_column().column_type.time_unit());
         Table {
             name: name.to_owned(),
+            schema_version: collection.as_ref().map(|it| it.schema.version()),
             collection,
+            known: reading.known,
             time_unit: time_unit.unwrap_or(reading.time_unit),
             may_make: reading.may_make,
             series: Vec::new(),
@@ -102,6 +108,11 @@ impl<'k, 'b> Table<'k, 'b> {
     /// How many rows are to be written.
     pub(super) fn row_count(&self) -> usize {
         self.series.len() - self.rejected.len()
+    }
+
+    /// The version of its schema, if it is there.
+    pub(super) fn schema_version(&self) -> Option<SchemaVersion> {
+        self.schema_version
     }
 
     /// Whether a column is to be made for a tag.
@@ -178,7 +189,7 @@ impl<'k, 'b> Table<'k, 'b> {
             }
         };
         let at = self.fields.len();
-        if field.column_type == ColumnType::Symbol || self.tags.contains_key(name) {
+        if field.column_type == ColumnType::Symbol || self.tags.contains_key(name) || self.is_text_tag(name) {
             self.tag_fields.push(at);
         }
         self.fields.push(field);
@@ -265,6 +276,13 @@ impl<'k, 'b> Table<'k, 'b> {
 
     fn time_key(&self) -> &str {
         self.collection.as_ref().map_or(TIME_COLUMN, |it| &it.time_column().name)
+    }
+
+    /// Whether a known series has a tag in a column that is no symbol.
+    fn is_text_tag(&self, name: &str) -> bool {
+        let Some(collection) = &self.collection else { return false };
+        let column = collection.schema.column_by_name(name);
+        column.is_some_and(|column| self.known.is_text_tag(collection.id, column.id))
     }
 
     fn column_type(&self, name: &str) -> Option<&ColumnType> {

@@ -119,7 +119,7 @@ fn resolve(engine: &Engine, table: &Table<'_, '_>, new: &NewSeries<'_>) -> Resul
         tags.push((column.id, tag));
     }
     tags.sort_by_key(|(id, _)| *id);
-    Ok(Arc::new(Series { collection: collection.id, tags: tags.into() }))
+    Ok(Arc::new(Series { collection: collection.id, schema: collection.schema.version(), tags: tags.into() }))
 }
 
 fn to_write(engine: &Engine, table: Table<'_, '_>, new: &[Arc<Series>]) -> Result<Write, SqlError> {
