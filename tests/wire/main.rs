@@ -11,7 +11,9 @@
 //! | [`streaming`] | large results, slow clients, cancelling |
 //! | [`tls`], [`certificate`] | encryption, and passwords over it |
 //! | [`lifecycle`] | where the server listens, how it is configured, how it ends |
-//! | [`http`] | health, metrics, line protocol |
+//! | [`http`], [`line_http`] | health, metrics, line protocol |
+//! | [`http_limits`], [`line_tcp`] | attacks over HTTP, and on the plain line protocol |
+//! | [`remote_write`], [`otlp`], [`agents`] | Prometheus, OpenTelemetry, and agents as they are configured |
 //! | [`psql`], [`rust_client`], [`python`], [`java`] | psql, tokio-postgres, psycopg, pgjdbc |
 //!
 //! The conversations, the types, and the scripts of psycopg and pgjdbc say what PostgreSQL 15 does.
@@ -21,17 +23,23 @@
 #![expect(clippy::disallowed_methods, reason = "these are real processes in real time")]
 #![expect(clippy::type_complexity, reason = "a table of cases says by its columns what it is")]
 
+mod agents;
 mod certificate;
 mod clients;
 mod conversation;
 mod copying;
 mod http;
+mod http_limits;
 mod java;
 mod lifecycle;
+mod line_http;
+mod line_tcp;
 mod messages;
+mod otlp;
 mod psql;
 mod python;
 mod raw;
+mod remote_write;
 mod rust_client;
 mod startup;
 mod streaming;

@@ -16,7 +16,6 @@ use crate::pg_catalog::Effect;
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::settings::FormatSettings;
-use crate::plan::query::PlannedQuery;
 use crate::session::Session;
 use crate::session::activity::Doing;
 use crate::session::control::StatementControl;

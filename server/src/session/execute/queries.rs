@@ -96,7 +96,7 @@ impl Session {
             format: context.format.clone(),
             role: self.role.name.clone(),
             database: self.database.clone(),
-            search_path: self.settings.search_path(),
+            search_path: self.settings.search_path().to_vec(),
             catalog: Some(Arc::new(context)),
         }
     }

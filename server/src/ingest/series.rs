@@ -1,16 +1,17 @@
-//! What the bytes before the fields of a line mean, remembered over requests.
+//! What the bytes of a series mean, remembered over requests.
 //!
-//! The same series comes again and again, written the same way. Its bytes are looked up as a whole:
+//! The same series comes again and again, written the same way: in line protocol, the bytes before the
+//! fields; elsewhere, the labels as they are encoded. These bytes are looked up as a whole:
 //! the tags of a known series are neither parsed nor looked up one by one.
 //!
-//! What is remembered holds for as long as the collection lives: ids of columns and numbers of
-//! symbols never change their meaning. A series of a collection that was dropped is forgotten when
-//! it is met.
+//! What is remembered holds for as long as the collection has the same schema: ids of columns and
+//! numbers of symbols never change their meaning, but names do. A series of another schema, or of a
+//! collection that was dropped, is looked up anew when it is met.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use tidemark_catalog::ids::{CollectionId, ColumnId};
+use tidemark_catalog::ids::{CollectionId, ColumnId, SchemaVersion};
 
 /// Bytes of series that are remembered; what comes after starts anew.
 const BYTES_MAX: usize = 128 << 20;
@@ -23,6 +24,8 @@ const OVERHEAD_BYTES: usize = 128;
 pub struct Series {
     /// Its collection.
     pub collection: CollectionId,
+    /// The schema that its tags were looked up in: in another, their names may be those of others.
+    pub schema: SchemaVersion,
     /// Its tags, by rising column id.
     pub tags: Box<[(ColumnId, Tag)]>,
 }
@@ -46,6 +49,8 @@ pub struct SeriesCache {
 #[derive(Debug, Default)]
 pub struct Known {
     series: HashMap<Box<[u8]>, Arc<Series>, foldhash::fast::RandomState>,
+    /// The columns of tags that are no symbols.
+    text_tags: HashSet<(CollectionId, ColumnId)>,
     bytes: usize,
 }
 
@@ -53,6 +58,11 @@ impl Known {
     /// The series that is written like this.
     pub fn get(&self, written: &[u8]) -> Option<&Arc<Series>> {
         self.series.get(written)
+    }
+
+    /// Whether a known series has a tag in a column that is no symbol.
+    pub fn is_text_tag(&self, collection: CollectionId, column: ColumnId) -> bool {
+        self.text_tags.contains(&(collection, column))
     }
 }
 
@@ -68,11 +78,14 @@ impl SeriesCache {
         for (written, series) in found {
             let bytes = written.len() + series.tags.len() * size_of::<(ColumnId, Tag)>() + OVERHEAD_BYTES;
             if known.bytes + bytes > BYTES_MAX {
-                known.series.clear();
-                known.bytes = 0;
+                *known = Known::default();
             }
-            known.bytes += bytes;
-            known.series.insert(written, series);
+            let of_text = series.tags.iter().filter(|(_, tag)| matches!(tag, Tag::Text(_)));
+            known.text_tags.extend(of_text.map(|(column, _)| (series.collection, *column)));
+            // One that was known under another schema has the same bytes.
+            if known.series.insert(written, series).is_none() {
+                known.bytes += bytes;
+            }
         }
     }
 }
