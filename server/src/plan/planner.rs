@@ -1,12 +1,13 @@
 //! What all sessions share for planning: functions, rules, memory; and the steps of planning.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DFSchema, ParamValues, Result, TableReference};
+use datafusion::common::{DFSchema, ParamValues, Result, ScalarValue, TableReference};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SendableRecordBatchStream;
@@ -150,7 +151,7 @@ impl Planner {
             return Ok(());
         }
         let state = self.state(run()?);
-        self.physical(&state, plan.clone()).await.map(drop)
+        self.physical(&state, without_parameters(plan)?).await.map(drop)
     }
 
     /// Runs a logical plan: its schema, and its batches as they come.
@@ -199,6 +200,19 @@ fn optimizer_rules(defaults: &SessionState) -> Vec<Arc<dyn OptimizerRule + Send 
     let distinct = rules.iter().position(|rule| rule.name() == "replace_distinct_aggregate");
     rules.insert(distinct.unwrap_or(0), Arc::new(LatestRule));
     rules
+}
+
+/// A plan with NULL for each of its parameters, which are not known before it is run.
+fn without_parameters(plan: &LogicalPlan) -> SqlResult<LogicalPlan> {
+    let types = plan.get_parameter_types().map_err(|error| to_sql_error(error, None))?;
+    let null = |(name, data_type): (String, Option<DataType>)| {
+        let number = name.trim_start_matches('$').parse::<usize>().ok()?;
+        Some((number, ScalarValue::try_from(&data_type.unwrap_or(DataType::Null)).ok()?))
+    };
+    let known: BTreeMap<usize, ScalarValue> = types.into_iter().filter_map(null).collect();
+    let Some((last, _)) = known.last_key_value() else { return Ok(plan.clone()) };
+    let value = |number| known.get(&number).cloned().unwrap_or(ScalarValue::Null);
+    bind(plan, ParamValues::from((1..=*last).map(value).collect::<Vec<_>>()))
 }
 
 /// Whether a plan may turn out to be none.
