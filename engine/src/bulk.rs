@@ -102,7 +102,8 @@ impl BulkWrite {
     fn append(&mut self, batch: WriteBatch, charge: Charge) -> Result<(), WriteError> {
         let engine = Arc::clone(&self.engine);
         let begun = self.begun.as_mut().expect("it was begun");
-        let mut body = begun.begin.0.to_le_bytes().to_vec();
+        let mut body = engine.wal.new_body(batch.memory_bytes());
+        body.extend_from_slice(&begun.begin.0.to_le_bytes());
         encode_batch_count(&mut body, 1);
         encode_batch(&mut body, self.runtime.id, &batch, &engine.symbol_texts(&self.runtime, &batch));
         let appended = engine.wal.append(RecordKind::BulkRows, body, Durability::Written)?;

@@ -694,7 +694,8 @@ impl Inner {
             .map(|id| self.runtime(*id).ok_or(WriteError::NoSuchCollection(*id)))
             .collect::<Result<Vec<_>, _>>()?;
         let runtime_at = |id: CollectionId| ids.binary_search(&id).expect("it is one of them");
-        let mut body = Vec::new();
+        // About as much as the rows take; pages that are not needed are never touched.
+        let mut body = self.wal.new_body(writes.iter().map(|write| write.batch.memory_bytes()).sum());
         if let Some(number) = number {
             encode_number(&mut body, &number.producer, number.sequence);
         }

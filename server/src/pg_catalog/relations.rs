@@ -137,6 +137,27 @@ pub(crate) fn procedure_name(oid: u32) -> Option<&'static str> {
     PROCEDURES.by_oid.get(&oid).map(String::as_str)
 }
 
+static DESCRIPTIONS: LazyLock<HashMap<(u32, u32), Arc<str>>> = LazyLock::new(|| {
+    let mut descriptions = HashMap::new();
+    for row in fixed("pg_description") {
+        if let [Datum::Oid(oid), Datum::Oid(class), Datum::Int4(0), Datum::Text(text)] = row.as_ref() {
+            descriptions.insert((*class, *oid), Arc::from(text.as_str()));
+        }
+    }
+    descriptions
+});
+
+/// What is said of an object of ours; of several catalogs the first, where none is named.
+pub(crate) fn description(oid: u32, class: Option<u32>) -> Option<Arc<str>> {
+    match class {
+        Some(class) => DESCRIPTIONS.get(&(class, oid)).cloned(),
+        None => {
+            let found = DESCRIPTIONS.iter().filter(|((_, object), _)| *object == oid);
+            found.min_by_key(|(key, _)| key.0).map(|(_, text)| Arc::clone(text))
+        }
+    }
+}
+
 /// The functions of this name.
 pub(crate) fn procedures_named(name: &str) -> Vec<u32> {
     PROCEDURES.by_name.get(name).cloned().unwrap_or_default()
@@ -222,7 +243,8 @@ macro_rules! fixed {
 }
 
 static FIXED: LazyLock<HashMap<&'static str, FixedRows>> = fixed! {
-    "pg_am" "pg_collation" "pg_language" "pg_opclass" "pg_proc" "pg_tablespace" "pg_type"
+    "pg_aggregate" "pg_am" "pg_amop" "pg_amproc" "pg_cast" "pg_collation" "pg_description" "pg_language"
+    "pg_opclass" "pg_operator" "pg_opfamily" "pg_proc" "pg_tablespace" "pg_type"
 };
 
 /// Reads a file of rows: tabs between values, `\N` for NULL.
@@ -242,7 +264,12 @@ fn value(text: &str, pg_type: &PgType, settings: &FormatSettings) -> Datum {
     }
     if family(pg_type) == Family::Reg {
         return match text {
-            "-" => convert::reg(0, "-"),
+            "-" | "0" => convert::reg(0, "-"),
+            // Functions of one name are told apart by their oids.
+            oid if oid.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let oid = oid.parse().unwrap_or(0);
+                Datum::Reg(oid, procedure_name(oid).map_or_else(|| Arc::from(text), Arc::from))
+            }
             name => {
                 let bare = name.strip_prefix("pg_catalog.").unwrap_or(name);
                 let oid = procedures_named(bare).first().copied().unwrap_or(0);
