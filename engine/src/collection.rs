@@ -166,11 +166,15 @@ impl CollectionRuntime {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A delete begins: merges wait for its end, and one that is under way gives up.
+    /// A delete begins: merges wait for its end, and one that is under way gives up, or has published
+    /// when this returns.
     pub(crate) fn begin_delete(&self) {
         let mut state = self.lock();
         state.deletes += 1;
         state.merge_epoch += 1;
+        drop(state);
+        // A merge that is past its last look at the epoch replaces segments that must not be searched.
+        drop(self.begin_publishing());
     }
 
     pub(crate) fn end_delete(&self) {

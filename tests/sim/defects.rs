@@ -7,7 +7,13 @@ mod harness;
 mod keyed;
 mod model;
 
-use crate::harness::{run_with_power_cuts, seeds};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tidemark_engine::env::sim::World;
+
+use crate::harness::{Harness, run_with_power_cuts, seeds};
 
 /// A check that cannot fail shows nothing: with each of these defects put in, it must fail.
 #[test]
@@ -26,6 +32,43 @@ fn seeded_defects_are_caught() {
 fn rows_are_replaced_while_they_are_merged() {
     let scenario = fail::FailScenario::setup();
     (0..20).for_each(keyed::replace_rows_while_they_are_merged);
+    scenario.teardown();
+}
+
+/// A merge that publishes while a delete begins must not take the segments away that the delete searches.
+#[test]
+fn rows_are_deleted_while_a_merge_publishes() {
+    let scenario = fail::FailScenario::setup();
+    let world = World::new(1);
+    let mut harness = Harness::new(world);
+    harness.open();
+    for _ in 0..3 {
+        harness.write_durably("a", 50);
+        harness.flush_of("a");
+    }
+    let (engine, id) = (harness.shared_engine(), harness.id("a"));
+    let (begun, has_begun) = channel();
+    let deleting = Arc::new(Mutex::new(None));
+    let thread = Arc::clone(&deleting);
+    let act = move || {
+        let (engine, begun) = (Arc::clone(&engine), begun.clone());
+        thread.lock().unwrap().get_or_insert_with(|| {
+            std::thread::spawn(move || {
+                let delete = engine.begin_delete(id).unwrap();
+                begun.send(()).unwrap();
+                let places = delete.by_predicates(&[]).unwrap();
+                delete.commit(places).unwrap()
+            })
+        });
+        // It begins only when the merge has published, which waits for this.
+        assert!(has_begun.recv_timeout(Duration::from_millis(100)).is_err(), "the delete went ahead");
+    };
+    let act = Mutex::new(act);
+    fail::cfg_callback("merge::after_publish", move || (act.lock().unwrap())()).unwrap();
+    harness.engine().merge(id).unwrap();
+    fail::remove("merge::after_publish");
+    let deleted = deleting.lock().unwrap().take().unwrap().join().unwrap();
+    assert_eq!(deleted, 150, "every row is deleted");
     scenario.teardown();
 }
 

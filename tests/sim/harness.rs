@@ -320,6 +320,16 @@ impl Harness {
         self.settle(ticket, rows);
     }
 
+    /// The same for one collection, where the world is good.
+    pub(crate) fn write_durably(&mut self, name: &str, row_count: usize) {
+        self.write_rows(&[name], row_count);
+    }
+
+    /// Flushes a collection, where the world is good.
+    pub(crate) fn flush_of(&self, name: &str) {
+        self.engine().flush(self.id(name)).unwrap();
+    }
+
     fn write_concurrently(&mut self) {
         let under_way: Vec<_> = (0..5).map(|_| self.submit(&["a"], 3)).collect();
         for (ticket, rows) in under_way {
