@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use thiserror::Error;
 use tidemark_catalog::edit::{CatalogEdit, Change};
 use tidemark_catalog::producer::Producer;
 use tidemark_catalog::view::View;
@@ -21,13 +22,37 @@ pub const KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// The longest name of a producer, in bytes.
 pub const PRODUCER_NAME_BYTES_MAX: usize = 255;
 
-/// The number of a batch.
+/// The number of a batch: who sends it, by a name of at most [`PRODUCER_NAME_BYTES_MAX`] bytes, and a
+/// sequence above that of every batch that it sent before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchNumber {
-    /// Who sends it; not empty, at most [`PRODUCER_NAME_BYTES_MAX`] bytes.
-    pub producer: String,
-    /// Above the number of every batch that it sent before.
-    pub sequence: u64,
+    pub(crate) producer: String,
+    pub(crate) sequence: u64,
+}
+
+/// What cannot be the name of a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ProducerNameError {
+    /// It has no characters.
+    #[error("the name of a producer is not empty")]
+    Empty,
+    /// It has too many.
+    #[error("the name of a producer has at most {PRODUCER_NAME_BYTES_MAX} bytes")]
+    TooLong,
+}
+
+impl BatchNumber {
+    /// The number of a batch of a producer.
+    ///
+    /// # Errors
+    /// The name is none.
+    pub fn new(producer: &str, sequence: u64) -> Result<BatchNumber, ProducerNameError> {
+        match producer.len() {
+            0 => Err(ProducerNameError::Empty),
+            1..=PRODUCER_NAME_BYTES_MAX => Ok(BatchNumber { producer: producer.to_owned(), sequence }),
+            _ => Err(ProducerNameError::TooLong),
+        }
+    }
 }
 
 /// The last batch of each producer.

@@ -27,13 +27,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use tidemark_catalog::types::TimeUnit;
+use tidemark_engine::producers::BatchNumber;
 
 use crate::error::SqlError;
 use crate::ingest::rows::Gatherer;
 use crate::ingest::write::Ready;
 use crate::metrics::Protocol;
 use crate::server::Server;
-use crate::sql::rows::write_durably;
+use crate::sql::rows::{Written, write_durably};
 
 pub mod fields;
 mod make;
@@ -122,7 +123,7 @@ pub enum Acknowledge {
 }
 
 /// How a request is carried out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// How it came.
     pub protocol: Protocol,
@@ -134,6 +135,8 @@ pub struct Options {
     pub time_unit: TimeUnit,
     /// When it is acknowledged.
     pub acknowledge: Acknowledge,
+    /// Its number, when its sender numbers what it sends.
+    pub number: Option<BatchNumber>,
 }
 
 /// What is wrong with a row.
@@ -224,6 +227,8 @@ pub struct Outcome {
     pub row_count: usize,
     /// The rows that were not.
     pub rejected: Rejected,
+    /// The same request had been written before, and was not written again.
+    pub repeated: bool,
 }
 
 /// Writes the rows of a request. The source is made where it may take a while.
@@ -242,22 +247,27 @@ where
     // Requests are read a few at a time: what they become takes more memory than they do.
     let turn = server.ingest_turns.acquire().await.expect("the semaphore is never closed");
     let shared = Arc::clone(server);
+    let Options { protocol, acknowledge, .. } = options;
+    let number = options.number.clone();
     let prepared = server.query_runtime.spawn_blocking(move || {
         let source = source()?;
-        let prepared = write::prepare(&shared.engine, &shared.series, options, &source);
+        let prepared = write::prepare(&shared.engine, &shared.series, &options, &source);
         if let Ok(Ready { rejected, .. }) | Err(Refused::Rows(rejected)) = &prepared {
-            shared.metrics.ingest.of(options.protocol).rejected_rows.add(rejected.count as u64);
+            shared.metrics.ingest.of(protocol).rejected_rows.add(rejected.count as u64);
         }
         Ok::<_, E>(prepared?)
     });
     let prepared = prepared.await.map_err(|error| E::from(SqlError::internal(error).into()))?;
     drop(turn);
     let ready = prepared?;
+    let mut repeated = false;
     if !ready.writes.is_empty() {
-        let synchronous = options.acknowledge == Acknowledge::Durable;
-        let written = write_durably(&server.engine, ready.writes, synchronous).await;
-        written.map_err(|error| E::from(error.into()))?;
+        let synchronous = acknowledge == Acknowledge::Durable;
+        let written = write_durably(&server.engine, ready.writes, synchronous, number.as_ref()).await;
+        repeated = written.map_err(|error| E::from(error.into()))? == Written::Before;
     }
-    server.metrics.ingest.of(options.protocol).rows.add(ready.row_count as u64);
-    Ok(Outcome { row_count: ready.row_count, rejected: ready.rejected })
+    if !repeated {
+        server.metrics.ingest.of(protocol).rows.add(ready.row_count as u64);
+    }
+    Ok(Outcome { row_count: ready.row_count, rejected: ready.rejected, repeated })
 }

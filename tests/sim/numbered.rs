@@ -116,7 +116,7 @@ impl Sender {
 
     /// Whether the batch is known to be durable.
     fn submit(harness: &Harness, world: &World, sequence: u64, batch: Pending) -> bool {
-        let number = BatchNumber { producer: "p".to_owned(), sequence };
+        let number = BatchNumber::new("p", sequence).unwrap();
         let engine = harness.engine();
         let submitted = if batch.row_count > 60 {
             let mut bulk = engine.bulk_write(harness.id(batch.names[0])).unwrap();

@@ -35,6 +35,7 @@ mod lifecycle;
 mod line_http;
 mod line_tcp;
 mod messages;
+mod numbered;
 mod otlp;
 mod psql;
 mod python;

@@ -12,8 +12,9 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Query, Request};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use tidemark_engine::producers::BatchNumber;
 
 use crate::http::auth::authenticate;
 use crate::http::body::{Received, Taken, receive};
@@ -23,6 +24,15 @@ use crate::ingest::{Acknowledge, MayMake, OnBadRow, Refused, Source};
 use crate::metrics::Protocol;
 use crate::net::places::Connection;
 use crate::server::Server;
+
+/// Who sends a request that is numbered.
+const PRODUCER: &str = "x-tidemark-producer";
+
+/// Its number.
+const SEQUENCE: &str = "x-tidemark-sequence";
+
+/// In an answer: the request had been written before.
+const REPEATED: &str = "x-tidemark-repeated";
 
 /// A request that brings rows.
 #[derive(Debug)]
@@ -108,6 +118,29 @@ impl Call {
         }
     }
 
+    /// The number of the request, when its sender numbers what it sends.
+    ///
+    /// # Errors
+    /// A header is missing, or none.
+    pub(super) fn number(&self) -> Result<Option<BatchNumber>, Refusal> {
+        let (producer, sequence) = (self.header(PRODUCER)?, self.header(SEQUENCE)?);
+        let (producer, sequence) = match (producer, sequence) {
+            (None, None) => return Ok(None),
+            (Some(producer), Some(sequence)) => (producer, sequence),
+            _ => return Err(wrong_header(format!("{PRODUCER} and {SEQUENCE} come together"))),
+        };
+        let sequence = sequence.parse().map_err(|_| {
+            wrong_header(format!("{SEQUENCE} \"{sequence}\" is not a whole number from 0 to {}", u64::MAX))
+        })?;
+        let number = BatchNumber::new(producer, sequence);
+        number.map(Some).map_err(|error| wrong_header(format!("{PRODUCER}: {error}")))
+    }
+
+    fn header(&self, name: &str) -> Result<Option<&str>, Refusal> {
+        let Some(value) = self.headers.get(name) else { return Ok(None) };
+        value.to_str().map(Some).map_err(|_| wrong_header(format!("{name} is not ASCII")))
+    }
+
     /// Checks that the sender may write, and counts the request.
     ///
     /// # Errors
@@ -129,6 +162,17 @@ impl Call {
         let received = receive(&self.headers, self.body, bytes_max, taken).await;
         self.connection.begin_work();
         received
+    }
+}
+
+fn wrong_header(message: String) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "invalid", message)
+}
+
+/// Says in an answer that the request had been written before.
+pub(super) fn note_repeated(response: &mut Response, repeated: bool) {
+    if repeated {
+        response.headers_mut().insert(REPEATED, HeaderValue::from_static("true"));
     }
 }
 

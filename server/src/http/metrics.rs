@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use tidemark_engine::metrics::{Counter, Metrics as EngineMetrics};
 
 use crate::metrics::{Count, ErrorKind, Protocol, ProtocolMetrics};
 use crate::net::places::Places;
@@ -133,33 +134,9 @@ fn listener_families(text: &mut Text, server: &Server) {
 
 fn engine_families(text: &mut Text, server: &Server) {
     let engine = server.engine.metrics();
-    text.counter(
-        "rows_written_total",
-        engine.rows_written.get(),
-        "Rows that the log took, but for bulk writes.",
-    );
-    text.counter("commits_total", engine.commits.get(), "Commits that the log took, but for bulk writes.");
-    let over_budget = engine.writes_over_budget.get();
-    text.counter("writes_over_budget_total", over_budget, "Times a writer found memtables full.");
-    text.counter("flushes_total", engine.flushes.get(), "Memtables that became segments.");
-    text.counter("flush_rows_total", engine.flush_rows.get(), "Rows that were written to segments.");
-    text.counter("flush_bytes_total", engine.flush_bytes.get(), "Bytes of segments that were written.");
-    text.counter(
-        "flush_failures_total",
-        engine.flush_failures.get(),
-        "Flushes that failed and were tried again.",
-    );
-    text.counter(
-        "replayed_rows_total",
-        engine.replayed_rows.get(),
-        "Rows that were put back from the log at start.",
-    );
-    let log_files_removed = engine.log_files_removed.get();
-    text.counter("log_files_removed_total", log_files_removed, "Log files that were not needed any more.");
-    text.counter("pages_read_total", engine.pages_read.get(), "Pages of segments that were read.");
-    text.counter("page_bytes_read_total", engine.page_bytes_read.get(), "Bytes of pages that were read.");
-    text.counter("block_hits_total", engine.block_hits.get(), "Decoded columns that were in memory.");
-    text.counter("block_misses_total", engine.block_misses.get(), "Columns that had to be decoded.");
+    for (name, counter, help) in engine_counters(engine) {
+        text.counter(name, counter.get(), help);
+    }
     text.gauge("block_cache_bytes", server.engine.block_cache_bytes(), "Memory of decoded columns.");
     let budget = server.engine.budget();
     text.gauge("memtable_bytes", budget.used_bytes() as u64, "Memory of memtables.");
@@ -174,4 +151,41 @@ fn engine_families(text: &mut Text, server: &Server) {
     text.gauge("log_files", server.engine.log_files().len() as u64, "Log files with records.");
     text.gauge("log_visible_position", visible.0, "The last commit that readers see.");
     text.gauge("log_durable_position", durable.0, "The last commit that is on the disk.");
+}
+
+/// The engine's counters, with their names and what they count.
+fn engine_counters(engine: &EngineMetrics) -> [(&'static str, &Counter, &'static str); 23] {
+    [
+        ("rows_written_total", &engine.rows_written, "Rows that the log took, but for bulk writes."),
+        ("commits_total", &engine.commits, "Commits that the log took, but for bulk writes."),
+        ("writes_repeated_total", &engine.writes_repeated, "Numbered writes that had been committed before."),
+        ("writes_over_budget_total", &engine.writes_over_budget, "Times a writer found memtables full."),
+        ("flushes_total", &engine.flushes, "Memtables that became segments."),
+        ("flush_rows_total", &engine.flush_rows, "Rows that were written to segments."),
+        ("flush_bytes_total", &engine.flush_bytes, "Bytes of segments that were written."),
+        ("flush_failures_total", &engine.flush_failures, "Flushes that failed and were tried again."),
+        ("merges_started_total", &engine.merges_started, "Merges that began."),
+        ("merges_total", &engine.merges, "Merges whose segments took the place of others."),
+        ("merge_rows_total", &engine.merge_rows, "Rows that merges wrote."),
+        ("merge_read_bytes_total", &engine.merge_bytes_read, "Bytes of segments that merges read."),
+        ("merge_written_bytes_total", &engine.merge_bytes, "Bytes of segments that merges wrote."),
+        (
+            "merge_failures_total",
+            &engine.merge_failures,
+            "Merges that failed, or were overtaken by another change.",
+        ),
+        ("partitions_dropped_total", &engine.partitions_dropped, "Partitions that were dropped."),
+        (
+            "rows_replaced_total",
+            &engine.rows_replaced,
+            "Rows of segments that a later row of the same key replaced.",
+        ),
+        ("rows_deleted_total", &engine.rows_deleted, "Rows of segments that were deleted."),
+        ("replayed_rows_total", &engine.replayed_rows, "Rows that were put back from the log at start."),
+        ("log_files_removed_total", &engine.log_files_removed, "Log files that were not needed any more."),
+        ("pages_read_total", &engine.pages_read, "Pages of segments that were read."),
+        ("page_bytes_read_total", &engine.page_bytes_read, "Bytes of pages that were read."),
+        ("block_hits_total", &engine.block_hits, "Decoded columns that were in memory."),
+        ("block_misses_total", &engine.block_misses, "Columns that had to be decoded."),
+    ]
 }

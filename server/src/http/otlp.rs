@@ -14,7 +14,7 @@ use serde_json::json;
 use tidemark_catalog::types::TimeUnit;
 
 use crate::http::body::Received;
-use crate::http::call::{Call, Held};
+use crate::http::call::{Call, Held, note_repeated};
 use crate::http::refusal::Refusal;
 use crate::ingest::{OnBadRow, Options, Outcome, Rejected, Source, ingest};
 use crate::metrics::{ErrorKind, Protocol};
@@ -74,6 +74,7 @@ async fn answer(call: Call, signal: Signal) -> Response {
     let metrics = server.metrics.ingest.of(protocol);
     // Who names a form that is none is told so in JSON.
     let form = form.unwrap_or(Form::Json);
+    let repeated = outcome.as_ref().is_ok_and(|outcome| outcome.repeated);
     let mut response = match outcome {
         Ok(Outcome { rejected, .. }) => {
             if rejected.count > 0 {
@@ -89,6 +90,7 @@ async fn answer(call: Call, signal: Signal) -> Response {
         }
     };
     response.headers_mut().insert(CONTENT_TYPE, form.content_type());
+    note_repeated(&mut response, repeated);
     response
 }
 
@@ -101,6 +103,7 @@ async fn carry_out(call: Call, signal: Signal, protocol: Protocol) -> Result<Out
         may_make: call.may_make()?,
         time_unit: TimeUnit::Nanosecond,
         acknowledge: call.acknowledge()?,
+        number: call.number()?,
     };
     let server = Arc::clone(&call.server);
     let received = call.receive().await?;

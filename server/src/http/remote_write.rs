@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tidemark_catalog::types::TimeUnit;
 
-use crate::http::call::{Call, Held};
+use crate::http::call::{Call, Held, note_repeated};
 use crate::http::refusal::Refusal;
 use crate::ingest::{OnBadRow, Options, Outcome, ingest};
 use crate::metrics::{ErrorKind, Protocol};
@@ -21,11 +21,12 @@ pub(super) async fn write(call: Call) -> Response {
     let server = Arc::clone(&call.server);
     let outcome = carry_out(call).await;
     let metrics = server.metrics.ingest.of(Protocol::RemoteWrite);
+    let repeated = outcome.as_ref().is_ok_and(|outcome| outcome.repeated);
     let (row_count, mut response) = match outcome {
-        Ok(Outcome { row_count, rejected }) if rejected.count == 0 => {
+        Ok(Outcome { row_count, rejected, .. }) if rejected.count == 0 => {
             (row_count, StatusCode::NO_CONTENT.into_response())
         }
-        Ok(Outcome { row_count, rejected }) => {
+        Ok(Outcome { row_count, rejected, .. }) => {
             metrics.errors(ErrorKind::Malformed).add(1);
             let message =
                 format!("{row_count} samples were written, {} were not: {rejected}\n", rejected.count);
@@ -38,6 +39,7 @@ pub(super) async fn write(call: Call) -> Response {
             (0, response)
         }
     };
+    note_repeated(&mut response, repeated);
     // Senders of version 2 count by them what was written; others do not look.
     let headers = response.headers_mut();
     headers.insert("x-prometheus-remote-write-samples-written", HeaderValue::from(row_count));
@@ -55,6 +57,7 @@ async fn carry_out(call: Call) -> Result<Outcome, Refusal> {
         may_make: call.may_make()?,
         time_unit: TimeUnit::Microsecond,
         acknowledge: call.acknowledge()?,
+        number: call.number()?,
     };
     let server = Arc::clone(&call.server);
     let received = call.receive().await?;

@@ -10,7 +10,7 @@ use serde_json::json;
 use tidemark_catalog::types::TimeUnit;
 
 use crate::config::BOOTSTRAP_NAME;
-use crate::http::call::{Call, Held, wrong_parameter};
+use crate::http::call::{Call, Held, note_repeated, wrong_parameter};
 use crate::http::refusal::Refusal;
 use crate::ingest::{OnBadRow, Options, Outcome, Refused, Rejected, ingest};
 use crate::lineprotocol::Precision;
@@ -50,12 +50,18 @@ async fn answer(call: Call, api: Api) -> Response {
     let outcome = write(call, api).await;
     let metrics = server.metrics.ingest.of(Protocol::LineHttp);
     match outcome {
-        Ok(Outcome { rejected, .. }) if rejected.count == 0 => StatusCode::NO_CONTENT.into_response(),
-        Ok(Outcome { row_count, rejected }) => {
+        Ok(Outcome { rejected, repeated, .. }) if rejected.count == 0 => {
+            let mut response = StatusCode::NO_CONTENT.into_response();
+            note_repeated(&mut response, repeated);
+            response
+        }
+        Ok(Outcome { row_count, rejected, repeated }) => {
             metrics.errors(ErrorKind::Malformed).add(1);
             let message = format!("partial write: {rejected} (dropped={})", rejected.count);
             let refusal = Refusal::new(StatusCode::BAD_REQUEST, "invalid", message);
-            show(&refusal, row_count, &rejected)
+            let mut response = show(&refusal, row_count, &rejected);
+            note_repeated(&mut response, repeated);
+            response
         }
         Err(LineRefusal { refusal, rejected }) => {
             metrics.errors(refusal.kind()).add(1);
@@ -79,6 +85,7 @@ async fn write(call: Call, api: Api) -> Result<Outcome, LineRefusal> {
         may_make: call.may_make()?,
         time_unit: TimeUnit::Nanosecond,
         acknowledge: call.acknowledge()?,
+        number: call.number()?,
     };
     let server = Arc::clone(&call.server);
     let received = call.receive().await?;

@@ -52,7 +52,7 @@ pub(super) struct Ready {
 pub(super) fn prepare(
     engine: &Engine,
     cache: &SeriesCache,
-    options: Options,
+    options: &Options,
     source: &impl Source,
 ) -> Result<Ready, Refused> {
     for _ in 0..ATTEMPTS_MAX {
@@ -77,7 +77,7 @@ enum Attempt {
 fn attempt(
     engine: &Engine,
     cache: &SeriesCache,
-    options: Options,
+    options: &Options,
     source: &impl Source,
 ) -> Result<Attempt, Refused> {
     let view = engine.view();

@@ -137,6 +137,7 @@ async fn write(server: &Arc<Server>, lines: Bytes) -> Result<(), Refused> {
         may_make: server.config.may_make,
         time_unit: TimeUnit::Nanosecond,
         acknowledge: Acknowledge::Durable,
+        number: None,
     };
     let now_ns = server.clock.wall_us().saturating_mul(1000);
     let lines = Lines { body: lines, precision: Precision::Nanosecond, now_ns };

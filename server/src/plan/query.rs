@@ -195,7 +195,7 @@ impl PlannedQuery {
         let server = Arc::clone(&run.server);
         let cancel = run.cancel.clone();
         let task = run.server.query_runtime.spawn(async move {
-            let driven = drive(&server.planner, plan, context, &sender, &cancel);
+            let driven = drive(&server, plan, context, &sender, &cancel);
             let outcome = std::panic::AssertUnwindSafe(driven).catch_unwind().await;
             let last = match outcome {
                 Ok(Ok(())) => Ok(None),
@@ -321,14 +321,17 @@ fn lines(text: &str) -> Vec<String> {
 type BatchSender = mpsc::Sender<SqlResult<Option<datafusion::arrow::array::RecordBatch>>>;
 
 async fn drive(
-    planner: &Planner,
+    server: &Server,
     plan: LogicalPlan,
     context: RunContext,
     sender: &BatchSender,
     cancel: &CancellationToken,
 ) -> SqlResult<()> {
-    let Running { mut stream, .. } = planner.run(plan, context).await?;
+    // Merges make room for it, but not while it waits for a client that does not read.
+    let mut running = Some(server.engine.query_runs());
+    let Running { mut stream, .. } = server.planner.run(plan, context).await?;
     loop {
+        running.get_or_insert_with(|| server.engine.query_runs());
         let batch = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(cancelled()),
@@ -336,8 +339,16 @@ async fn drive(
         };
         let Some(batch) = batch else { return Ok(()) };
         let batch = batch.map_err(|error| to_sql_error(error, None))?;
-        if batch.num_rows() > 0 && sender.send(Ok(Some(batch))).await.is_err() {
-            return Ok(());
+        if batch.num_rows() == 0 {
+            continue;
         }
+        let Ok(place) = sender.try_reserve() else {
+            running = None;
+            if sender.send(Ok(Some(batch))).await.is_err() {
+                return Ok(());
+            }
+            continue;
+        };
+        place.send(Ok(Some(batch)));
     }
 }

@@ -29,7 +29,7 @@ use crate::sql::classify::{Kind, classify};
 use crate::sql::copy::input::CopySink;
 use crate::sql::names::Resolver;
 use crate::sql::parse::Parsed;
-use crate::sql::rows::{write_durably, write_error};
+use crate::sql::rows::{wait_committed, write_durably, write_error};
 use crate::sqlstate;
 
 mod copying;
@@ -351,23 +351,33 @@ impl Session {
         pending: crate::session::transaction::Pending,
         control: &StatementControl,
     ) -> SqlResult<()> {
+        if pending.bulk.is_none() && pending.writes.is_empty() {
+            return Ok(());
+        }
         let synchronous = self.settings.synchronous_commit();
+        let number = self.settings.batch_number()?;
         if let Some(bulk) = pending.bulk {
             // Up to here it can be cancelled; from here on it is committed whatever happens.
             control.check()?;
             let engine = Arc::clone(&self.server.engine);
             let durability = if synchronous { engine.default_durability() } else { Durability::Written };
-            let finished = self.server.query_runtime.spawn_blocking(move || bulk.finish(durability));
+            let finished = self.server.query_runtime.spawn_blocking({
+                let number = number.clone();
+                move || bulk.finish_numbered(durability, number.as_ref())
+            });
             let finished = finished
                 .await
                 .map_err(|error| SqlError::internal(format!("COPY ended by a panic: {error}")))?;
-            if let Some(ticket) = finished.map_err(|error| write_error(&error))? {
-                ticket.committed().await.map_err(|error| write_error(&error))?;
+            if let Some(submitted) = finished.map_err(|error| write_error(&error))? {
+                wait_committed(submitted).await?;
             }
         }
         if !pending.writes.is_empty() {
             control.check()?;
-            write_durably(&self.server.engine, pending.writes, synchronous).await?;
+            write_durably(&self.server.engine, pending.writes, synchronous, number.as_ref()).await?;
+        }
+        if number.is_some() {
+            self.settings.forget_batch_number();
         }
         Ok(())
     }

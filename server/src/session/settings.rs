@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tidemark_catalog::role::Role;
+use tidemark_engine::producers::BatchNumber;
 
 use crate::config::SYSTEM_SCHEMA;
 use crate::error::{Severity, SqlError, SqlResult};
@@ -16,6 +17,10 @@ use crate::pgtype::settings::{ByteaOutput, DateStyle, FormatSettings, IntervalSt
 use crate::pgtype::timezone::TimeZone;
 use crate::session::parameters::{self, Definition, Kind};
 use crate::sqlstate;
+
+/// The parameters that number what a session writes.
+const PRODUCER: &str = "tidemark.producer";
+const SEQUENCE: &str = "tidemark.sequence";
 
 /// A session's parameters.
 #[derive(Clone, Debug)]
@@ -336,6 +341,30 @@ impl SessionSettings {
     /// How long a transaction block may wait for its client.
     pub fn idle_in_transaction_timeout(&self) -> Option<Duration> {
         self.in_force().idle_in_transaction_timeout
+    }
+
+    /// The number of the next commit, if it has one.
+    ///
+    /// # Errors
+    /// It has no producer, or a name that is none.
+    pub fn batch_number(&self) -> SqlResult<Option<BatchNumber>> {
+        let (producer, sequence) = (self.value(PRODUCER), self.value(SEQUENCE));
+        if sequence.is_empty() {
+            return Ok(None);
+        }
+        let sequence = sequence.parse().map_err(SqlError::internal)?;
+        let number = BatchNumber::new(producer, sequence);
+        number.map(Some).map_err(|error| {
+            let message = format!("{SEQUENCE} is set without {PRODUCER}: {error}");
+            SqlError::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+        })
+    }
+
+    /// A commit had its number: the next one has none.
+    pub fn forget_batch_number(&mut self) {
+        self.change();
+        self.session.remove(SEQUENCE);
+        self.local.remove(SEQUENCE);
     }
 
     /// Whether a commit is acknowledged only when it is durable.

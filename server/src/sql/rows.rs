@@ -12,10 +12,11 @@ use tidemark_catalog::schema::Column;
 use tidemark_catalog::types::ColumnType;
 use tidemark_engine::batch::WriteBatch;
 use tidemark_engine::collection::SymbolDictionaries;
-use tidemark_engine::engine::{Engine, Write};
+use tidemark_engine::engine::{Engine, Submitted, Write};
 use tidemark_engine::error::{JobError, WalError, WriteError};
 use tidemark_engine::is_disk_full;
 use tidemark_engine::memtable::symbols::SymbolDictionary;
+use tidemark_engine::producers::BatchNumber;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::PgType;
@@ -520,19 +521,34 @@ fn intern(symbols: &SymbolDictionaries, column: &Column, texts: &ArrayRef) -> Sq
     Ok(Arc::new(numbers.map_err(|error| write_error(&error))?))
 }
 
-/// Writes rows and waits until they are durable and visible. While memtables are full it waits, as
-/// long as the engine says a writer waits.
+/// What became of rows with a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// They are committed.
+    Now,
+    /// They had been committed before.
+    Before,
+}
+
+/// Writes rows and waits until they are durable and visible; those that their producer numbered, unless
+/// they were committed before. While memtables are full it waits, as long as the engine says a writer
+/// waits.
 ///
 /// # Errors
 /// As PostgreSQL says them; after a failure of the log the server stops.
-pub async fn write_durably(engine: &Engine, writes: Vec<Write>, synchronous: bool) -> SqlResult<()> {
+pub async fn write_durably(
+    engine: &Engine,
+    writes: Vec<Write>,
+    synchronous: bool,
+    number: Option<&BatchNumber>,
+) -> SqlResult<Written> {
     use tidemark_engine::engine::Durability;
     let durability = if synchronous { engine.default_durability() } else { Durability::Written };
     let bytes: usize = writes.iter().map(|write| write.batch.memory_bytes()).sum();
     let mut writes = writes;
     let waited = tokio::time::timeout(engine.options().admission_wait_max, async {
         loop {
-            match engine.try_write(writes, durability) {
+            match engine.try_write_numbered(writes, durability, number) {
                 Ok(ticket) => return Ok(ticket),
                 Err((WriteError::OverBudget { .. }, refused)) => writes = refused,
                 Err((error, _)) => return Err(write_error(&error)),
@@ -541,9 +557,22 @@ pub async fn write_durably(engine: &Engine, writes: Vec<Write>, synchronous: boo
         }
     });
     match waited.await {
-        Ok(ticket) => ticket?.committed().await.map_err(|error| write_error(&error)),
+        Ok(submitted) => wait_committed(submitted?).await,
         Err(_) => Err(write_error(&engine.over_budget())),
     }
+}
+
+/// Waits until what was handed over is durable.
+///
+/// # Errors
+/// The log failed; the server stops.
+pub async fn wait_committed(submitted: Submitted) -> SqlResult<Written> {
+    let (ticket, written) = match submitted {
+        Submitted::Now(ticket) => (ticket, Written::Now),
+        Submitted::Before(ticket) => (ticket, Written::Before),
+    };
+    ticket.committed().await.map_err(|error| write_error(&error))?;
+    Ok(written)
 }
 
 /// An error of the engine's writer.
