@@ -321,10 +321,13 @@ impl Noted {
     }
 }
 
+/// The name and the number of a batch's producer.
+type Number<'a> = (&'a str, u64);
+
 /// A record without a producer's number, and the number, if it has one.
 fn unnumbered<'a>(
     located: &Located<'a>,
-) -> Result<(RecordKind, Option<(&'a str, u64)>, &'a [u8]), WalFormatError> {
+) -> Result<(RecordKind, Option<Number<'a>>, &'a [u8]), WalFormatError> {
     let kind = match located.record.kind {
         RecordKind::SequencedWrite => RecordKind::Write,
         RecordKind::SequencedBulkCommit => RecordKind::BulkCommit,

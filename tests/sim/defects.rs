@@ -7,8 +7,8 @@ mod harness;
 mod keyed;
 mod model;
 
+use std::sync::Mutex;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidemark_engine::env::sim::World;
@@ -46,28 +46,30 @@ fn rows_are_deleted_while_a_merge_publishes() {
         harness.write_durably("a", 50);
         harness.flush_of("a");
     }
-    let (engine, id) = (harness.shared_engine(), harness.id("a"));
+    let (engine, id) = (harness.engine(), harness.id("a"));
+    let (publishes, has_published) = channel();
     let (begun, has_begun) = channel();
-    let deleting = Arc::new(Mutex::new(None));
-    let thread = Arc::clone(&deleting);
+    let has_begun = Mutex::new(has_begun);
     let act = move || {
-        let (engine, begun) = (Arc::clone(&engine), begun.clone());
-        thread.lock().unwrap().get_or_insert_with(|| {
-            std::thread::spawn(move || {
-                let delete = engine.begin_delete(id).unwrap();
-                begun.send(()).unwrap();
-                let places = delete.by_predicates(&[]).unwrap();
-                delete.commit(places).unwrap()
-            })
-        });
+        publishes.send(()).unwrap();
         // It begins only when the merge has published, which waits for this.
-        assert!(has_begun.recv_timeout(Duration::from_millis(100)).is_err(), "the delete went ahead");
+        let begun = has_begun.lock().unwrap().recv_timeout(Duration::from_millis(100));
+        assert!(begun.is_err(), "the delete went ahead");
     };
-    let act = Mutex::new(act);
-    fail::cfg_callback("merge::after_publish", move || (act.lock().unwrap())()).unwrap();
-    harness.engine().merge(id).unwrap();
+    fail::cfg_callback("merge::after_publish", act).unwrap();
+    let deleted = std::thread::scope(|scope| {
+        let deleting = scope.spawn(move || {
+            has_published.recv().unwrap();
+            let delete = engine.begin_delete(id).unwrap();
+            // By then nobody may listen any more.
+            begun.send(()).ok();
+            let places = delete.by_predicates(&[]).unwrap();
+            delete.commit(places).unwrap()
+        });
+        engine.merge(id).unwrap();
+        deleting.join().unwrap()
+    });
     fail::remove("merge::after_publish");
-    let deleted = deleting.lock().unwrap().take().unwrap().join().unwrap();
     assert_eq!(deleted, 150, "every row is deleted");
     scenario.teardown();
 }

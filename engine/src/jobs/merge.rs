@@ -114,7 +114,7 @@ pub(crate) fn merge_all(engine: &Inner, runtime: &Arc<CollectionRuntime>) -> Res
     let view = engine.catalog.view();
     let known = view.collection(runtime.id).ok_or(JobError::Dropped(runtime.id))?;
     for partition in known.partitions.values() {
-        while let Some(task) = task(engine, runtime, partition, |segments| pick_all(segments))? {
+        while let Some(task) = task(engine, runtime, partition, pick_all)? {
             match carry_out(engine, &task) {
                 // A delete, or a partition that was dropped: what is there now is another matter.
                 Err(JobError::Cancelled) => runtime.wait_for_deletes(),

@@ -85,7 +85,7 @@ pub(crate) fn run(engine: &Inner) {
 fn retain(engine: &Inner, runtime: &CollectionRuntime) -> Result<(), JobError> {
     let (collection, newest) = {
         let state = runtime.lock();
-        (state.collection.clone(), state.newest_time())
+        (Arc::clone(&state.collection), state.newest_time())
     };
     let options = collection.timeseries();
     let Some(ttl) = options.ttl else { return Ok(()) };

@@ -40,7 +40,7 @@ impl Source for Lines {
                 Err(RowFailure::Request(refused)) => return Err(refused),
                 Err(RowFailure::Row(reason)) => {
                     let text = shown(scanner.skip_bad_line());
-                    let line = Some(scanner.line());
+                    let line = Some(scanner.start_line());
                     rows.reject(mark, table, RowError { line, reason, text })?;
                 }
             }

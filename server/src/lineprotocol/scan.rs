@@ -90,7 +90,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The number of the line that is being read; of the first, where it goes over several.
-    pub fn line(&self) -> usize {
+    pub fn start_line(&self) -> usize {
         self.start_line
     }
 
@@ -397,11 +397,11 @@ mod tests {
     fn scan(text: &[u8]) -> Result<Vec<Line>, (usize, &'static str)> {
         let mut scanner = Scanner::new(text);
         let mut lines = Vec::new();
-        let at = |scanner: &Scanner<'_>| scanner.line();
+        let at = |scanner: &Scanner<'_>| scanner.start_line();
         loop {
             let start = scanner.next_line().map_err(|error| (at(&scanner), error))?;
             let Some(series) = start else { return Ok(lines) };
-            let number = scanner.line();
+            let number = scanner.start_line();
             let fail = |error| (number, error);
             let (measurement, tags) = split_series(series).map_err(fail)?;
             let mut line = Line {
@@ -491,9 +491,9 @@ next" -5"#);
             let mut scanner = Scanner::new(text.as_bytes());
             let found = scanner.next_line().map(|_| ());
             assert_eq!(scanner.skip_bad_line(), line.as_bytes(), "{text:?} {found:?}");
-            assert_eq!(scanner.line(), 1);
+            assert_eq!(scanner.start_line(), 1);
             let following = scanner.next_line().unwrap();
-            assert_eq!(following.map(|_| scanner.line()), (next > 0).then_some(next), "{text:?}");
+            assert_eq!(following.map(|_| scanner.start_line()), (next > 0).then_some(next), "{text:?}");
         }
     }
 

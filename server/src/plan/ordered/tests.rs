@@ -1,3 +1,5 @@
+//! Names of ordered aggregates, and their order of rows.
+
 use super::*;
 
 #[test]
