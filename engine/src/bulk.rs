@@ -20,19 +20,17 @@ use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::{CollectionId, Lsn};
 
 use crate::batch::{Gaps, WriteBatch};
-use crate::collection::{CollectionRuntime, Frozen};
-use crate::engine::{CommitTicket, Inner, Write};
+use crate::collection::CollectionRuntime;
+use crate::engine::{CommitTicket, Inner, Numbering, Submitted, Write};
 use crate::error::{JobError, WalError, WriteError};
 use crate::jobs::{Job, flush};
 use crate::memtable::Memtable;
 use crate::memtable::budget::Charge;
+use crate::producers::BatchNumber;
 use crate::segment::handle::SegmentHandle;
 use crate::wal::codec::{encode_batch, encode_batch_count};
 use crate::wal::format::RecordKind;
 use crate::wal::writer::{Appended, Durability};
-
-/// A write of at most this size is committed by one record.
-const SINGLE_RECORD_BYTES_MAX: usize = 4 << 20;
 
 /// How many full memtables may wait to be staged while the next one fills.
 const STAGE_TASKS_MAX: usize = 1;
@@ -82,7 +80,7 @@ impl BulkWrite {
         });
         self.kept.push((batch, charge));
         let kept_bytes: usize = self.kept.iter().map(|(_, charge)| charge.bytes()).sum();
-        if self.begun.is_none() && kept_bytes <= SINGLE_RECORD_BYTES_MAX {
+        if self.begun.is_none() && kept_bytes <= self.engine.options.bulk_record_bytes_max {
             return Ok(());
         }
         if self.begun.is_none() {
@@ -111,7 +109,8 @@ impl BulkWrite {
     fn append(&mut self, batch: WriteBatch, charge: Charge) -> Result<(), WriteError> {
         let engine = Arc::clone(&self.engine);
         let begun = self.begun.as_mut().expect("it was begun");
-        let mut body = begun.begin.0.to_le_bytes().to_vec();
+        let mut body = engine.wal.new_body(batch.memory_bytes());
+        body.extend_from_slice(&begun.begin.0.to_le_bytes());
         encode_batch_count(&mut body, 1);
         encode_batch(&mut body, self.runtime.id, &batch, &engine.symbol_texts(&self.runtime, &batch));
         let appended = engine.wal.append(RecordKind::BulkRows, body, Durability::Written)?;
@@ -155,21 +154,44 @@ impl BulkWrite {
     ///
     /// # Errors
     /// As [`WriteError`] says; nothing is committed.
-    pub fn finish(mut self, durability: Durability) -> Result<Option<CommitTicket>, WriteError> {
+    pub fn finish(self, durability: Durability) -> Result<Option<CommitTicket>, WriteError> {
+        match self.finish_numbered(durability, None)? {
+            Some(Submitted::Now(ticket) | Submitted::Before(ticket)) => Ok(Some(ticket)),
+            None => Ok(None),
+        }
+    }
+
+    /// The same for a batch that its producer numbered; when it was committed before, nothing is
+    /// committed again.
+    ///
+    /// # Errors
+    /// As [`WriteError`] says; nothing is committed.
+    pub fn finish_numbered(
+        mut self,
+        durability: Durability,
+        number: Option<&BatchNumber>,
+    ) -> Result<Option<Submitted>, WriteError> {
         if self.begun.is_none() {
-            return self.finish_small(durability);
+            return self.finish_small(durability, number);
         }
         let begun = self.begun.as_mut().expect("it was begun");
         while let Some(task) = begun.tasks.pop_front() {
             begun.staged.extend(task.wait()?);
         }
         fail::fail_point!("bulk::before_commit");
-        let ticket = commit(&self.engine, &self.runtime, begun, self.gaps.as_ref(), durability)?;
-        self.begun = None;
-        Ok(Some(ticket))
+        let written = commit(&self.engine, &self.runtime, begun, self.gaps.as_ref(), durability, number)?;
+        if matches!(written, Submitted::Now(_)) {
+            // Else dropping it undoes what was logged and staged.
+            self.begun = None;
+        }
+        Ok(Some(written))
     }
 
-    fn finish_small(mut self, durability: Durability) -> Result<Option<CommitTicket>, WriteError> {
+    fn finish_small(
+        mut self,
+        durability: Durability,
+        number: Option<&BatchNumber>,
+    ) -> Result<Option<Submitted>, WriteError> {
         let kept = std::mem::take(&mut self.kept);
         if kept.is_empty() {
             return Ok(None);
@@ -179,7 +201,7 @@ impl BulkWrite {
             batch,
             charge: Some(charge),
         });
-        self.engine.submit(writes.collect(), durability).map(Some)
+        self.engine.submit_numbered(writes.collect(), durability, number).map(Some)
     }
 }
 
@@ -189,14 +211,23 @@ fn commit(
     begun: &mut Begun,
     gaps: Option<&Gaps>,
     durability: Durability,
-) -> Result<CommitTicket, WriteError> {
+    number: Option<&BatchNumber>,
+) -> Result<Submitted, WriteError> {
+    let mut numbering = match engine.begin_numbered(number, durability)? {
+        Numbering::Before(ticket) => return Ok(Submitted::Before(ticket)),
+        Numbering::New(numbering) => numbering,
+    };
     let mut state = runtime.lock();
     if state.dropped {
         return Err(WriteError::NoSuchCollection(runtime.id));
     }
     gaps.map_or(Ok(()), |gaps| state.check_required(gaps))?;
-    let body = begun.begin.0.to_le_bytes().to_vec();
-    let appended = engine.wal.append(RecordKind::BulkCommit, body, durability)?;
+    let mut body = Vec::new();
+    numbering.encode(&mut body);
+    body.extend_from_slice(&begun.begin.0.to_le_bytes());
+    let kind = numbering.kind(RecordKind::BulkCommit, RecordKind::SequencedBulkCommit);
+    let appended = engine.wal.append(kind, body, durability)?;
+    numbering.note(&appended);
     let now = engine.env.clock.monotonic();
     let staged = std::mem::take(&mut begun.staged);
     attach(&mut state, appended.lsn, begun.begin, &begun.rows, staged, now);
@@ -204,7 +235,7 @@ fn commit(
     // Only now, when the collection holds the log's floor down.
     engine.lock_bulk().remove(&begun.begin);
     engine.executor.submit(Job::Flush(runtime.id), std::time::Duration::ZERO);
-    Ok(CommitTicket::new(appended))
+    Ok(Submitted::Now(CommitTicket::new(appended)))
 }
 
 /// Gives the rows of a bulk write to its collection, committed at `lsn`.
@@ -225,8 +256,7 @@ pub(crate) fn attach(
     state.freeze();
     let mut memtable = Memtable::default();
     memtable.push_bulk(lsn, begin, rows, now, &missing);
-    let frozen = Frozen { memtable, staged, lsn_max: lsn, log_floor: begin };
-    state.frozen.push_back(Arc::new(frozen));
+    state.push_staged(memtable, staged, lsn, begin);
 }
 
 impl Drop for BulkWrite {

@@ -18,12 +18,15 @@ use tidemark_catalog::schema::{Column, Nullability};
 use tidemark_catalog::types::ColumnType;
 
 use crate::batch::Gaps;
+use crate::dedup::index::LayerIndex;
+use crate::dedup::resolve::{Layer, LayerRows};
 use crate::error::{MissingValueError, WriteError};
 use crate::memtable::Memtable;
+use crate::memtable::budget::Budget;
 use crate::memtable::symbols::SymbolDictionary;
 use crate::missing::MissingValues;
 use crate::segment::handle::SegmentHandle;
-use crate::snapshot::CollectionSnapshot;
+use crate::snapshot::{CollectionSnapshot, NewSnapshot, SnapshotChunk, StagedSegment};
 
 /// The dictionaries of a collection's symbol columns.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +77,32 @@ pub(crate) struct Frozen {
     pub(crate) lsn_max: Lsn,
     /// The first record of the log that is needed until this is flushed.
     pub(crate) log_floor: Lsn,
+    /// The keys of a collection with a `dedup_key`.
+    pub(crate) keys: Option<FrozenKeys>,
+}
+
+/// The keys of what is frozen, a layer for each part of it.
+#[derive(Debug)]
+pub(crate) struct FrozenKeys {
+    pub(crate) staged: Vec<Arc<LayerIndex>>,
+    pub(crate) memtable: Arc<LayerIndex>,
+}
+
+impl Frozen {
+    /// Its layers, oldest first; none for a collection without a `dedup_key`.
+    pub(crate) fn layers(&self) -> Vec<Layer> {
+        let Some(keys) = &self.keys else { return Vec::new() };
+        let staged = self.staged.iter().zip(&keys.staged).map(|(handle, index)| Layer {
+            index: Arc::clone(index),
+            rows: LayerRows::Segment(Arc::clone(handle), self.lsn_max),
+        });
+        staged.chain([memtable_layer(&self.memtable, &keys.memtable, self.lsn_max)]).collect()
+    }
+}
+
+fn memtable_layer(memtable: &Memtable, index: &Arc<LayerIndex>, lsn: Lsn) -> Layer {
+    let chunks = memtable.chunks().iter().map(|chunk| (Arc::clone(chunk), chunk.rows_visible_at(lsn)));
+    Layer { index: Arc::clone(index), rows: LayerRows::Memtable(chunks.collect()) }
 }
 
 /// A collection while the engine runs.
@@ -97,6 +126,9 @@ pub(crate) struct State {
     /// At any moment those of all columns that somebody may know.
     pub(crate) missing: MissingValues,
     pub(crate) active: Memtable,
+    /// The keys of the active memtable, for a collection with a `dedup_key`.
+    active_keys: Option<Arc<LayerIndex>>,
+    budget: Arc<Budget>,
     /// Oldest first.
     pub(crate) frozen: VecDeque<Arc<Frozen>>,
     pub(crate) segments: Arc<Vec<Arc<SegmentHandle>>>,
@@ -121,8 +153,10 @@ impl CollectionRuntime {
     pub(crate) fn new(
         collection: Arc<Collection>,
         segments: Vec<Arc<SegmentHandle>>,
+        budget: &Arc<Budget>,
     ) -> Result<CollectionRuntime, MissingValueError> {
         let symbols = SymbolDictionaries::default().adapted_to(&collection);
+        let has_keys = !collection.timeseries().dedup_key.is_empty();
         Ok(CollectionRuntime {
             id: collection.id,
             publishing: Mutex::default(),
@@ -132,6 +166,8 @@ impl CollectionRuntime {
                 missing: MissingValues::new(&collection, &symbols)?,
                 collection,
                 active: Memtable::default(),
+                active_keys: has_keys.then(|| Arc::new(LayerIndex::new(budget))),
+                budget: Arc::clone(budget),
                 frozen: VecDeque::new(),
                 segments: Arc::new(segments),
                 dropped: false,
@@ -156,11 +192,15 @@ impl CollectionRuntime {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A delete begins: merges wait for its end, and one that is under way gives up.
+    /// A delete begins: merges wait for its end, and one that is under way gives up, or has published
+    /// when this returns.
     pub(crate) fn begin_delete(&self) {
         let mut state = self.lock();
         state.deletes += 1;
         state.merge_epoch += 1;
+        drop(state);
+        // A merge that is past its last look at the epoch replaces segments that must not be searched.
+        drop(self.begin_publishing());
     }
 
     pub(crate) fn end_delete(&self) {
@@ -242,15 +282,46 @@ impl State {
         let (Some((_, lsn_max)), Some(log_floor)) = (memtable.lsn_bounds(), memtable.log_floor()) else {
             return false;
         };
-        let frozen = Frozen { memtable, staged: Vec::new(), lsn_max, log_floor };
+        let new_keys = || Arc::new(LayerIndex::new(&self.budget));
+        let keys = self
+            .active_keys
+            .as_mut()
+            .map(|keys| FrozenKeys { staged: Vec::new(), memtable: std::mem::replace(keys, new_keys()) });
+        let frozen = Frozen { memtable, staged: Vec::new(), lsn_max, log_floor, keys };
         self.frozen.push_back(Arc::new(frozen));
         true
+    }
+
+    /// Adds a bulk write with staged segments, committed after all that is here.
+    pub(crate) fn push_staged(
+        &mut self,
+        memtable: Memtable,
+        staged: Vec<Arc<SegmentHandle>>,
+        lsn: Lsn,
+        log_floor: Lsn,
+    ) {
+        let new_keys = || Arc::new(LayerIndex::new(&self.budget));
+        let keys = self.active_keys.as_ref().map(|_| FrozenKeys {
+            staged: staged.iter().map(|_| new_keys()).collect(),
+            memtable: new_keys(),
+        });
+        let frozen = Frozen { memtable, staged, lsn_max: lsn, log_floor, keys };
+        self.frozen.push_back(Arc::new(frozen));
     }
 
     /// The first record of the log that is needed for this collection; `None` when none is.
     pub(crate) fn log_floor(&self) -> Option<Lsn> {
         let frozen = self.frozen.iter().map(|frozen| frozen.log_floor);
         frozen.chain(self.active.log_floor()).min()
+    }
+
+    /// The latest instant of any row; `None` without rows.
+    pub(crate) fn newest_time(&self) -> Option<i64> {
+        let memtables = self.frozen.iter().map(|frozen| &frozen.memtable).chain([&self.active]);
+        let chunks = memtables.flat_map(Memtable::chunks).map(|chunk| chunk.time_bounds().1);
+        let staged = self.frozen.iter().flat_map(|frozen| frozen.staged.iter());
+        let segments = self.segments.iter().chain(staged).map(|handle| handle.segment().time_max);
+        chunks.chain(segments).max()
     }
 
     pub(crate) fn memtable_bytes(&self) -> usize {
@@ -282,19 +353,55 @@ impl State {
         known: Option<&Arc<Collection>>,
         symbols: SymbolDictionaries,
     ) -> CollectionSnapshot {
+        let mut chunks = Vec::new();
+        let mut staged = Vec::new();
+        let mut layers = Vec::new();
+        for frozen in &self.frozen {
+            if frozen.lsn_max <= lsn {
+                let keys = frozen.keys.iter().flat_map(|keys| keys.staged.iter().map(Some));
+                let keys = keys.chain(std::iter::repeat(None));
+                staged.extend(frozen.staged.iter().zip(keys).map(|(handle, keys)| StagedSegment {
+                    handle: Arc::clone(handle),
+                    keys: keys.map(Arc::clone),
+                }));
+                layers.extend(frozen.layers());
+            }
+            let keys = frozen.keys.as_ref().map(|keys| &keys.memtable);
+            add_chunks(&mut chunks, &frozen.memtable, keys, lsn);
+            if frozen.lsn_max > lsn {
+                layers.extend(keys.map(|keys| memtable_layer(&frozen.memtable, keys, lsn)));
+            }
+        }
+        add_chunks(&mut chunks, &self.active, self.active_keys.as_ref(), lsn);
+        layers.extend(self.active_keys.as_ref().map(|keys| memtable_layer(&self.active, keys, lsn)));
         let own = &self.collection;
         let collection = known.filter(|known| known.schema.version() > own.schema.version()).unwrap_or(own);
-        let memtables = self.frozen.iter().map(|frozen| &frozen.memtable).chain([&self.active]);
-        let chunks = memtables.flat_map(Memtable::chunks);
-        let chunks = chunks.map(|chunk| (Arc::clone(chunk), chunk.rows_visible_at(lsn)));
-        let staged = self.frozen.iter().filter(|frozen| frozen.lsn_max <= lsn);
-        let staged = staged.flat_map(|frozen| frozen.staged.iter());
-        CollectionSnapshot {
+        CollectionSnapshot::new(NewSnapshot {
             collection: Arc::clone(collection),
-            chunks: chunks.filter(|(_, row_count)| *row_count > 0).collect(),
-            segments: self.segments.iter().chain(staged).map(Arc::clone).collect(),
+            lsn,
+            chunks,
+            segments: Arc::clone(&self.segments),
+            staged,
+            layers,
             symbols,
             missing: self.missing.clone(),
+        })
+    }
+}
+
+fn add_chunks(
+    chunks: &mut Vec<SnapshotChunk>,
+    memtable: &Memtable,
+    keys: Option<&Arc<LayerIndex>>,
+    lsn: Lsn,
+) {
+    let mut first_row = 0;
+    for chunk in memtable.chunks() {
+        let row_count = chunk.rows_visible_at(lsn);
+        if row_count > 0 {
+            let keys = keys.map(|keys| (Arc::clone(keys), first_row));
+            chunks.push(SnapshotChunk { chunk: Arc::clone(chunk), row_count, keys });
         }
+        first_row += chunk.row_count();
     }
 }

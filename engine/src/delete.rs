@@ -17,21 +17,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemark_catalog::edit::{CatalogEdit, Change};
-use tidemark_catalog::error::EditError;
 use tidemark_catalog::ids::{CollectionId, SegmentId};
-use tidemark_catalog::segment::DeletedRows;
 
 use crate::collection::CollectionRuntime;
 use crate::engine::{Engine, Inner};
 use crate::error::JobError;
 use crate::jobs::Job;
+use crate::manifest::ManifestEdit;
 use crate::read::predicate::Predicate;
 use crate::read::unit::UnitBlocks;
 use crate::read::{RowIds, ScanRequest, plan};
-use crate::segment::deleted::{self, Positions};
+use crate::segment::deleted::Positions;
 use crate::segment::handle::SegmentHandle;
-use crate::segment::{deleted_file_name, directory, prune};
+use crate::segment::prune;
 use crate::snapshot::CollectionSnapshot;
 
 /// How many rows are looked at in one go.
@@ -62,8 +60,7 @@ impl RowPlaces {
 /// A delete that is under way. Dropping it without [`Delete::commit`] changes nothing.
 #[derive(Debug)]
 pub struct Delete {
-    engine: Arc<Inner>,
-    runtime: Arc<CollectionRuntime>,
+    merges: MergesWait,
     snapshot: Arc<CollectionSnapshot>,
 }
 
@@ -75,36 +72,33 @@ impl Engine {
     pub fn begin_delete(&self, id: CollectionId) -> Result<Delete, JobError> {
         let engine = Arc::clone(self.inner());
         let runtime = engine.runtime(id).ok_or(JobError::Dropped(id))?;
-        runtime.begin_delete();
-        let guard = Guard(Arc::clone(&runtime));
+        let merges = MergesWait::begin(engine, runtime);
         self.flush(id)?;
         let snapshot = self.snapshot(&[id])?;
         let snapshot = snapshot.collection(id).map(Arc::clone).ok_or(JobError::Dropped(id))?;
-        std::mem::forget(guard);
-        Ok(Delete { engine, runtime, snapshot })
+        Ok(Delete { merges, snapshot })
     }
 }
 
-/// Lets merges go on when a delete does not begin.
-struct Guard(Arc<CollectionRuntime>);
+/// Keeps merges away from a collection until it is dropped.
+#[derive(Debug)]
+struct MergesWait {
+    engine: Arc<Inner>,
+    runtime: Arc<CollectionRuntime>,
+}
 
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.0.end_delete();
+impl MergesWait {
+    fn begin(engine: Arc<Inner>, runtime: Arc<CollectionRuntime>) -> MergesWait {
+        runtime.begin_delete();
+        MergesWait { engine, runtime }
     }
 }
 
-impl Drop for Delete {
+impl Drop for MergesWait {
     fn drop(&mut self) {
         self.runtime.end_delete();
         self.engine.executor.submit(Job::Merge, Duration::ZERO);
     }
-}
-
-/// What becomes of a segment.
-enum Outcome {
-    Retired,
-    Fewer(DeletedRows, Positions),
 }
 
 impl Delete {
@@ -155,120 +149,48 @@ impl Delete {
         if places.is_empty() {
             return Ok(0);
         }
-        let (engine, runtime) = (&self.engine, &self.runtime);
+        let MergesWait { engine, runtime } = &self.merges;
         let _publishing = runtime.begin_publishing();
         let live = Arc::clone(&runtime.lock().segments);
+        let mut edit = ManifestEdit::new(engine, runtime, Arc::clone(self.snapshot.collection()));
         let mut count = 0;
-        let mut outcomes: BTreeMap<SegmentId, Outcome> = BTreeMap::new();
         for handle in live.iter() {
-            let Some(all) = all_deleted(handle, &places) else { continue };
-            let before = handle.deleted().map_or(0, |deleted| deleted.len());
-            let after = all.as_ref().map_or(handle.segment().row_count, Positions::len);
-            if after == before {
-                continue;
-            }
-            count += after - before;
-            let id = handle.segment().id;
-            match all {
-                Some(positions) if after < handle.segment().row_count => match self.write(id, &positions) {
-                    Ok(rows) => drop(outcomes.insert(id, Outcome::Fewer(rows, positions))),
-                    Err(error) => {
-                        self.discard(&outcomes);
-                        return Err(error);
-                    }
-                },
-                _ => drop(outcomes.insert(id, Outcome::Retired)),
-            }
-        }
-        if count > 0 {
-            self.publish(&live, outcomes)?;
-            engine.metrics.rows_deleted.add(count);
-        }
-        Ok(count)
-    }
-
-    fn write(&self, segment: SegmentId, positions: &Positions) -> Result<DeletedRows, JobError> {
-        let file = self.engine.allocate_segment()?;
-        let path = directory(&self.engine.options.directory, self.runtime.id).join(deleted_file_name(file));
-        deleted::write(self.engine.env.files.as_ref(), &path, file, segment, positions)
-    }
-
-    /// Removes files that were never published.
-    fn discard(&self, outcomes: &BTreeMap<SegmentId, Outcome>) {
-        let directory = directory(&self.engine.options.directory, self.runtime.id);
-        for outcome in outcomes.values() {
-            if let Outcome::Fewer(rows, _) = outcome {
-                self.engine.files.add_garbage(directory.join(deleted_file_name(rows.file)));
-            }
-        }
-        self.engine.executor.submit(Job::CollectGarbage, Duration::ZERO);
-    }
-
-    fn publish(
-        &self,
-        live: &[Arc<SegmentHandle>],
-        outcomes: BTreeMap<SegmentId, Outcome>,
-    ) -> Result<(), JobError> {
-        let (engine, runtime) = (&self.engine, &self.runtime);
-        let collection = runtime.id;
-        let mut edit = CatalogEdit::new();
-        for (segment, outcome) in &outcomes {
-            let segment = *segment;
-            edit.push(match outcome {
-                Outcome::Retired => Change::RetireSegment { collection, segment },
-                Outcome::Fewer(deleted, _) => {
-                    Change::SetDeletedRows { collection, segment, deleted: *deleted }
+            match delete_of(handle, &places, &mut edit) {
+                Ok(rows) => count += rows,
+                Err(error) => {
+                    edit.discard();
+                    return Err(error);
                 }
-            });
+            }
+        }
+        if count == 0 {
+            return Ok(0);
         }
         fail::fail_point!("delete::before_publish", |_| {
-            self.discard(&outcomes);
+            edit.discard();
             Err(JobError::Injected("delete::before_publish"))
         });
-        match engine.commit_edit(&edit) {
-            Ok(_) => {}
-            // Whether the edit is durable is not known: the next opening finds out.
-            Err(error @ (EditError::Storage(_) | EditError::Poisoned)) => return Err(error.into()),
-            Err(error) => {
-                self.discard(&outcomes);
-                return Err(error.into());
-            }
-        }
+        let published = edit.commit()?;
         fail::fail_point!("delete::after_publish");
-        let directory = directory(&engine.options.directory, collection);
-        let mut outcomes = outcomes;
-        let mut segments = Vec::with_capacity(live.len());
-        for handle in live {
-            match outcomes.remove(&handle.segment().id) {
-                None => segments.push(Arc::clone(handle)),
-                Some(Outcome::Retired) => handle.retire(),
-                Some(Outcome::Fewer(rows, positions)) => {
-                    segments.push(Arc::new(handle.with_deleted(rows, positions)));
-                }
-            }
-            // Its contents are in memory for the readers that still need them.
-            if let Some(old) = &handle.segment().deleted
-                && !segments.last().is_some_and(|last| Arc::ptr_eq(last, handle))
-            {
-                engine.files.add_garbage(directory.join(deleted_file_name(old.file)));
-            }
-        }
-        runtime.lock().segments = Arc::new(segments);
-        engine.executor.submit(Job::CollectGarbage, Duration::ZERO);
-        Ok(())
+        published.show(|_| {});
+        engine.metrics.rows_deleted.add(count);
+        Ok(count)
     }
 }
 
-/// All rows of a segment that are deleted when these are; `None` when none of its rows is among them,
-/// and inside, `None` when all of its rows are.
-fn all_deleted(handle: &SegmentHandle, places: &RowPlaces) -> Option<Option<Positions>> {
-    let id = handle.segment().id;
-    if places.whole.contains(&id) {
-        return Some(None);
+/// Deletes the rows of a segment that are among these; returns how many were there.
+fn delete_of(
+    handle: &SegmentHandle,
+    places: &RowPlaces,
+    edit: &mut ManifestEdit<'_>,
+) -> Result<u64, JobError> {
+    let segment = handle.segment();
+    if places.whole.contains(&segment.id) {
+        edit.retire(segment.id);
+        return Ok(segment.live_row_count());
     }
-    let added = places.rows.get(&id)?;
-    Some(Some(match handle.deleted() {
-        Some(deleted) => deleted.as_ref() | added,
-        None => added.clone(),
-    }))
+    match places.rows.get(&segment.id) {
+        Some(rows) => edit.delete_rows(handle, rows),
+        None => Ok(0),
+    }
 }

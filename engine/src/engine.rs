@@ -24,6 +24,7 @@ use tidemark_catalog::edit::{CatalogEdit, Change};
 use tidemark_catalog::error::EditError;
 use tidemark_catalog::ids::{CollectionId, Lsn, NamespaceId, PartitionId, RoleId, SegmentId};
 use tidemark_catalog::partition::TimeRange;
+use tidemark_catalog::producer::Producer;
 use tidemark_catalog::schema::{NewColumn, Schema};
 use tidemark_catalog::segment::Segment;
 use tidemark_catalog::view::View;
@@ -37,22 +38,25 @@ use crate::durable;
 use crate::env::{Env, Join, LockGuard};
 use crate::error::{DdlError, JobError, OpenError, ReadError, WalError, WriteError};
 use crate::jobs::merge::{self, MergeRecord};
+use crate::jobs::retention::{self, ClockWatch};
 use crate::jobs::{Executor, Job, flush, gc};
 use crate::memtable::Memtable;
 use crate::memtable::budget::{Budget, Charge};
 use crate::metrics::Metrics;
 use crate::options::{CommitMode, EngineOptions};
 use crate::pressure::{QueryGuard, RunningQueries};
+use crate::producers::{BatchNumber, Producers};
 use crate::segment::handle::{SegmentFiles, SegmentHandle};
 use crate::segment::writer::{self, Layout, NewSegment, RowGroups, Written};
 use crate::segment::{directory, path};
 use crate::snapshot::Snapshot;
 use crate::timeseries::partition::partition_range;
 use crate::wal::codec::{SymbolTexts, encode_batch, encode_batch_count};
-use crate::wal::format::RecordKind;
+use crate::wal::format::{RecordKind, encode_number};
 use crate::wal::writer::{Appended, Wal};
 
 pub use crate::jobs::merge::MergeRecord as Merge;
+pub use crate::jobs::retention::Dropped;
 pub use crate::timeseries::picker::MergeReason;
 pub use crate::wal::writer::Durability;
 
@@ -89,6 +93,8 @@ pub(crate) struct Inner {
     pub(crate) merging: Mutex<()>,
     /// The last merges, oldest first.
     pub(crate) merges: Mutex<VecDeque<MergeRecord>>,
+    pub(crate) producers: Producers,
+    pub(crate) clock_watch: ClockWatch,
     /// Queries that run, for which merges make room.
     pub(crate) queries: Arc<RunningQueries>,
     pub(crate) flush_failures: AtomicU32,
@@ -165,6 +171,53 @@ impl CommitTicket {
     }
 }
 
+/// A batch that was handed over.
+#[derive(Debug)]
+pub enum Submitted {
+    /// It is committed by this.
+    Now(CommitTicket),
+    /// It had been committed before, which is durable when the ticket says so.
+    Before(CommitTicket),
+}
+
+/// What a batch's number says.
+pub(crate) enum Numbering<'a> {
+    /// It was committed before.
+    Before(CommitTicket),
+    /// It was not, or has no number.
+    New(NewNumber<'a>),
+}
+
+/// A number that is to be noted when its batch has a place in the log. Nobody else's is looked at until
+/// this is dropped.
+pub(crate) struct NewNumber<'a> {
+    known: Option<MutexGuard<'a, BTreeMap<String, Producer>>>,
+    number: Option<&'a BatchNumber>,
+}
+
+impl NewNumber<'_> {
+    /// The kind of record for a batch with or without a number.
+    pub(crate) fn kind(&self, plain: RecordKind, sequenced: RecordKind) -> RecordKind {
+        if self.number.is_some() { sequenced } else { plain }
+    }
+
+    /// Starts a body with the number.
+    pub(crate) fn encode(&self, body: &mut Vec<u8>) {
+        if let Some(number) = self.number {
+            encode_number(body, &number.producer, number.sequence);
+        }
+    }
+
+    /// The batch has a place in the log.
+    pub(crate) fn note(&mut self, appended: &Appended) {
+        if let (Some(known), Some(number)) = (&mut self.known, self.number) {
+            let Appended { lsn, system_time_us, .. } = *appended;
+            let producer = Producer { sequence: number.sequence, lsn, system_time_us };
+            known.insert(number.producer.clone(), producer);
+        }
+    }
+}
+
 /// What a new time-series collection shall be.
 #[derive(Clone, Debug)]
 pub struct NewTimeseries {
@@ -201,6 +254,7 @@ impl Engine {
         }
         inner.executor.submit(Job::Age, AGE_INTERVAL);
         inner.executor.submit(Job::TruncateLog, Duration::ZERO);
+        inner.executor.submit(Job::Retain, retention::INTERVAL);
         Ok(Engine { inner, threads: Mutex::new(threads), _lock: lock })
     }
 
@@ -259,6 +313,26 @@ impl Engine {
     ) -> Result<CommitTicket, (WriteError, Vec<Write>)> {
         match self.inner.charge_all(writes) {
             Ok(writes) => self.inner.submit(writes, durability).map_err(|error| (error, Vec::new())),
+            Err(refused) => Err((self.inner.over_budget(), refused)),
+        }
+    }
+
+    /// The same for a batch that its producer numbered; when it was committed before, nothing is
+    /// committed again.
+    ///
+    /// # Errors
+    /// As [`WriteError`] says, with the rows.
+    pub fn try_write_numbered(
+        &self,
+        writes: Vec<Write>,
+        durability: Durability,
+        number: Option<&BatchNumber>,
+    ) -> Result<Submitted, (WriteError, Vec<Write>)> {
+        match self.inner.charge_all(writes) {
+            Ok(writes) => {
+                let written = self.inner.submit_numbered(writes, durability, number);
+                written.map_err(|error| (error, Vec::new()))
+            }
             Err(refused) => Err((self.inner.over_budget(), refused)),
         }
     }
@@ -339,7 +413,7 @@ impl Engine {
             flushed_lsn: Lsn::ZERO,
         });
         inner.commit_edit(&CatalogEdit::new().with(Change::CreateCollection(Arc::clone(&collection))))?;
-        let runtime = CollectionRuntime::new(Arc::clone(&collection), Vec::new())?;
+        let runtime = CollectionRuntime::new(Arc::clone(&collection), Vec::new(), &inner.budget)?;
         inner.lock_collections_mut().insert(collection.id, Arc::new(runtime));
         Ok(collection)
     }
@@ -415,6 +489,17 @@ impl Engine {
     pub fn merge(&self, id: CollectionId) -> Result<(), JobError> {
         let runtime = self.inner.runtime(id).ok_or(JobError::Dropped(id))?;
         merge::merge_all(&self.inner, &runtime)
+    }
+
+    /// Drops the partitions that ended at an instant or before it, in the unit of the time key, with all
+    /// of their rows. What is in memory is flushed first.
+    ///
+    /// # Errors
+    /// The collection does not exist, cannot be flushed, or the catalog fails.
+    pub fn drop_partitions(&self, id: CollectionId, ended_by: i64) -> Result<Dropped, JobError> {
+        let runtime = self.inner.runtime(id).ok_or(JobError::Dropped(id))?;
+        self.flush(id)?;
+        retention::drop_ended_by(&self.inner, &runtime, ended_by)
     }
 
     /// The last merges, oldest first.
@@ -500,6 +585,7 @@ impl Inner {
             Job::Flush(id) => flush::run(self, id),
             Job::Stage(task) => task.run(self),
             Job::Merge => merge::run(self),
+            Job::Retain => retention::run(self),
             Job::TruncateLog => {
                 if let Err(error) = gc::truncate_log(self) {
                     tracing::warn!(%error, "cannot remove old log files");
@@ -540,9 +626,41 @@ impl Inner {
 
     pub(crate) fn submit(
         &self,
-        mut writes: Vec<Write>,
+        writes: Vec<Write>,
         durability: Durability,
     ) -> Result<CommitTicket, WriteError> {
+        match self.submit_numbered(writes, durability, None)? {
+            Submitted::Now(ticket) | Submitted::Before(ticket) => Ok(ticket),
+        }
+    }
+
+    /// Looks at a batch's number, before anything of the batch is logged.
+    pub(crate) fn begin_numbered<'a>(
+        &'a self,
+        number: Option<&'a BatchNumber>,
+        durability: Durability,
+    ) -> Result<Numbering<'a>, WriteError> {
+        let Some(number) = number else { return Ok(Numbering::New(NewNumber { known: None, number })) };
+        let known = self.producers.lock();
+        let is_known = |last: &Producer| last.sequence >= number.sequence;
+        if !known.get(&number.producer).is_some_and(is_known) {
+            return Ok(Numbering::New(NewNumber { known: Some(known), number: Some(number) }));
+        }
+        drop(known);
+        // It comes after the batch in the log: when it is durable, the batch is.
+        let mut body = Vec::new();
+        encode_batch_count(&mut body, 0);
+        let appended = self.wal.append(RecordKind::Write, body, durability)?;
+        self.metrics.writes_repeated.add(1);
+        Ok(Numbering::Before(CommitTicket::new(appended)))
+    }
+
+    pub(crate) fn submit_numbered(
+        &self,
+        mut writes: Vec<Write>,
+        durability: Durability,
+        number: Option<&BatchNumber>,
+    ) -> Result<Submitted, WriteError> {
         for write in &mut writes {
             if write.charge.is_none() {
                 write.charge = Some(self.try_charge(write.batch.memory_bytes())?);
@@ -556,13 +674,21 @@ impl Inner {
             .map(|id| self.runtime(*id).ok_or(WriteError::NoSuchCollection(*id)))
             .collect::<Result<Vec<_>, _>>()?;
         let runtime_at = |id: CollectionId| ids.binary_search(&id).expect("it is one of them");
-        let mut body = Vec::new();
+        // About as much as the rows take; pages that are not needed are never touched.
+        let mut body = self.wal.new_body(writes.iter().map(|write| write.batch.memory_bytes()).sum());
+        if let Some(number) = number {
+            encode_number(&mut body, &number.producer, number.sequence);
+        }
         encode_batch_count(&mut body, writes.len());
         for write in &writes {
             let runtime = &runtimes[runtime_at(write.collection)];
             let texts = self.symbol_texts(runtime, &write.batch);
             encode_batch(&mut body, write.collection, &write.batch, &texts);
         }
+        let mut numbering = match self.begin_numbered(number, durability)? {
+            Numbering::Before(ticket) => return Ok(Submitted::Before(ticket)),
+            Numbering::New(numbering) => numbering,
+        };
         let mut states: Vec<_> = runtimes.iter().map(|runtime| runtime.lock()).collect();
         if let Some(at) = states.iter().position(|state| state.dropped) {
             return Err(WriteError::NoSuchCollection(ids[at]));
@@ -570,7 +696,10 @@ impl Inner {
         for write in &writes {
             states[runtime_at(write.collection)].check_required(&Gaps::of(&write.batch))?;
         }
-        let appended = self.wal.append(RecordKind::Write, body, durability)?;
+        let kind = numbering.kind(RecordKind::Write, RecordKind::SequencedWrite);
+        let appended = self.wal.append(kind, body, durability)?;
+        numbering.note(&appended);
+        drop(numbering);
         let now = self.env.clock.monotonic();
         for write in writes {
             self.metrics.rows_written.add(write.batch.row_count() as u64);
@@ -587,7 +716,7 @@ impl Inner {
         }
         drop(states);
         self.metrics.commits.add(1);
-        Ok(CommitTicket::new(appended))
+        Ok(Submitted::Now(CommitTicket::new(appended)))
     }
 
     /// The texts that the log needs to write a batch's symbols.

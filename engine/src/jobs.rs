@@ -20,6 +20,7 @@ pub(crate) mod flush;
 pub(crate) mod gc;
 pub(crate) mod merge;
 mod pace;
+pub(crate) mod retention;
 
 /// Something to do in the background.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ pub(crate) enum Job {
     TruncateLog,
     /// Remove files of segments that no manifest names and no snapshot pins.
     CollectGarbage,
+    /// Drop partitions that are over their time to live.
+    Retain,
     /// Freeze memtables that are idle or old.
     Age,
 }
@@ -44,7 +47,7 @@ impl Job {
         match self {
             Job::Age => 0,
             Job::Stage(_) | Job::Flush(_) => 1,
-            Job::TruncateLog => 2,
+            Job::TruncateLog | Job::Retain => 2,
             Job::CollectGarbage => 3,
             Job::Merge => 4,
         }
@@ -58,6 +61,7 @@ impl Job {
             Job::Merge => ("merge", None),
             Job::TruncateLog => ("truncate log", None),
             Job::CollectGarbage => ("collect garbage", None),
+            Job::Retain => ("retain", None),
             Job::Age => ("age", None),
         }
     }
@@ -69,6 +73,7 @@ impl Job {
             (Job::TruncateLog, Job::TruncateLog)
             | (Job::CollectGarbage, Job::CollectGarbage)
             | (Job::Merge, Job::Merge)
+            | (Job::Retain, Job::Retain)
             | (Job::Age, Job::Age) => true,
             _ => false,
         }
@@ -83,6 +88,7 @@ impl fmt::Debug for Job {
             Job::TruncateLog => f.write_str("TruncateLog"),
             Job::CollectGarbage => f.write_str("CollectGarbage"),
             Job::Merge => f.write_str("Merge"),
+            Job::Retain => f.write_str("Retain"),
             Job::Age => f.write_str("Age"),
         }
     }

@@ -85,6 +85,11 @@ impl Chunk {
         commits.checked_sub(1).map_or(0, |last| self.commits[last].row_end)
     }
 
+    /// The commit of a row.
+    pub(crate) fn lsn_of(&self, row: usize) -> Lsn {
+        self.commits[self.commits.partition_point(|commit| commit.row_end <= row)].lsn
+    }
+
     /// The same rows, committed at another position. For rows of a bulk write, which learn their
     /// position at its end.
     fn committed_at(&self, lsn: Lsn) -> Chunk {

@@ -24,6 +24,8 @@ pub struct Metrics {
     pub rows_written: Counter,
     /// Commits that the log took.
     pub commits: Counter,
+    /// Numbered writes that had been committed before.
+    pub writes_repeated: Counter,
     /// Writes that were refused because memtables were full.
     pub writes_over_budget: Counter,
     /// Memtables that became segments.
@@ -46,6 +48,10 @@ pub struct Metrics {
     pub merge_bytes: Counter,
     /// Merges that failed, or were overtaken by another change.
     pub merge_failures: Counter,
+    /// Partitions that were dropped.
+    pub partitions_dropped: Counter,
+    /// Rows of segments that a later row of the same key replaced.
+    pub rows_replaced: Counter,
     /// Rows that were deleted.
     pub rows_deleted: Counter,
     /// Rows put back from the log on opening.

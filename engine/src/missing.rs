@@ -145,6 +145,7 @@ mod tests {
 
     use super::*;
     use crate::collection::CollectionRuntime;
+    use crate::memtable::budget::Budget;
     use crate::read::predicate::Comparison;
 
     fn collection(column_type: ColumnType, missing: Option<EncodedValue>) -> Arc<Collection> {
@@ -191,7 +192,11 @@ mod tests {
     fn a_symbol_is_its_number_in_rows_and_its_text_in_predicates() {
         let text: ArrayRef = Arc::new(StringArray::from(vec!["eu"]));
         let encoded = encode_missing(&ColumnType::Symbol, &text).unwrap();
-        let runtime = CollectionRuntime::new(collection(ColumnType::Symbol, Some(encoded)), Vec::new());
+        let runtime = CollectionRuntime::new(
+            collection(ColumnType::Symbol, Some(encoded)),
+            Vec::new(),
+            &Budget::new(1 << 20),
+        );
         let runtime = runtime.unwrap();
         let (missing, id) = (runtime.missing(), ColumnId(2));
         let numbers = missing.array(id, 3).unwrap().unwrap();
@@ -206,7 +211,9 @@ mod tests {
 
     #[test]
     fn without_a_value_it_is_null() {
-        let runtime = CollectionRuntime::new(collection(ColumnType::Int4, None), Vec::new()).unwrap();
+        let runtime =
+            CollectionRuntime::new(collection(ColumnType::Int4, None), Vec::new(), &Budget::new(1 << 20))
+                .unwrap();
         let (missing, id) = (runtime.missing(), ColumnId(2));
         assert!(missing.array(id, 3).unwrap().is_none());
         assert_eq!(missing.array_or_null(id, &DataType::Int32, 3).unwrap().null_count(), 3);

@@ -54,6 +54,8 @@ pub struct EngineOptions {
     pub memtable_bytes_soft: usize,
     /// All memtables together; above it writers wait.
     pub memtable_bytes_hard: usize,
+    /// A bulk write of at most this size is committed by one record.
+    pub bulk_record_bytes_max: usize,
     /// How long a writer waits for memory before it is refused.
     pub admission_wait_max: Duration,
     /// A memtable that got no rows for this long is flushed.
@@ -83,6 +85,7 @@ impl EngineOptions {
             wal_segment_bytes: 64 << 20,
             memtable_bytes_soft: 128 << 20,
             memtable_bytes_hard: 768 << 20,
+            bulk_record_bytes_max: 4 << 20,
             admission_wait_max: Duration::from_secs(5),
             memtable_idle_max: Duration::from_secs(5),
             memtable_age_max: Duration::from_secs(300),

@@ -15,15 +15,16 @@ use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::schema::Nullability;
 
+use crate::dedup::index::LayerIndex;
+use crate::dedup::resolve::Resolution;
 use crate::error::ReadError;
-use crate::memtable::Chunk;
 use crate::missing::MissingValues;
 use crate::read::predicate::Predicate;
 use crate::read::symbols::TextTable;
 use crate::read::unit::UnitBlocks;
 use crate::segment::handle::SegmentHandle;
 use crate::segment::prune;
-use crate::snapshot::CollectionSnapshot;
+use crate::snapshot::{CollectionSnapshot, SnapshotChunk};
 use crate::types::read_type;
 
 pub mod latest;
@@ -97,6 +98,8 @@ pub(crate) struct Shared {
     pub(crate) schema: SchemaRef,
     pub(crate) symbols: crate::collection::SymbolDictionaries,
     pub(crate) missing: MissingValues,
+    /// Which rows of a collection with a `dedup_key` are seen.
+    pub(crate) resolution: Option<Arc<Resolution>>,
     /// The types of the columns that are read, those of predicates among them.
     read_types: HashMap<ColumnId, DataType>,
     /// For each predicate, what it says of the texts of a symbol column.
@@ -104,21 +107,27 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(collection: &Collection, request: ScanRequest, snapshot: &CollectionSnapshot) -> Shared {
+    fn new(
+        collection: &Collection,
+        request: ScanRequest,
+        snapshot: &CollectionSnapshot,
+    ) -> Result<Shared, ReadError> {
         let of_predicates = request.predicates.iter().map(Predicate::column);
-        let columns = request.columns.iter().copied().chain(of_predicates);
+        let of_key = collection.timeseries().dedup_key.iter().copied();
+        let columns = request.columns.iter().copied().chain(of_predicates).chain(of_key);
         let read_types = columns.filter_map(|id| {
             let column = collection.schema.column(id)?;
             Some((id, read_type(&column.column_type)))
         });
-        Shared {
+        Ok(Shared {
             schema: answer_schema(collection, &request),
+            resolution: snapshot.resolution()?,
             symbols: snapshot.symbols().clone(),
-            missing: snapshot.missing.clone(),
+            missing: snapshot.missing().clone(),
             read_types: read_types.collect(),
             text_tables: request.predicates.iter().map(|_| TextTable::default()).collect(),
             request,
-        }
+        })
     }
 
     /// The type in which a column is read; one that was dropped is not read.
@@ -151,9 +160,14 @@ pub struct ScanUnit(Unit);
 #[derive(Clone, Debug)]
 enum Unit {
     /// The first rows of a chunk of a memtable.
-    Chunk { chunk: Arc<Chunk>, row_count: usize },
+    Chunk(SnapshotChunk),
     /// Selected rows of a row group.
-    RowGroup { segment: Arc<SegmentHandle>, selection: prune::RowGroupSelection },
+    RowGroup {
+        segment: Arc<SegmentHandle>,
+        /// The keys of a segment that is staged, not in the manifest.
+        keys: Option<Arc<LayerIndex>>,
+        selection: prune::RowGroupSelection,
+    },
 }
 
 impl ScanUnit {
@@ -165,7 +179,7 @@ impl ScanUnit {
     /// An upper bound of the rows it gives.
     pub fn row_count_max(&self) -> usize {
         match &self.0 {
-            Unit::Chunk { row_count, .. } => *row_count,
+            Unit::Chunk(chunk) => chunk.row_count,
             Unit::RowGroup { selection, .. } => selection.row_count,
         }
     }
@@ -207,19 +221,20 @@ pub fn plan(snapshot: &CollectionSnapshot, request: ScanRequest) -> Result<Scan,
     let mut statistics = ScanStatistics::default();
     let mut units = Vec::new();
     let bounds = predicate::time_bounds(&request.predicates, collection.timeseries().time_key);
-    for (chunk, row_count) in snapshot.chunks() {
-        let (time_min, time_max) = chunk.time_bounds();
-        let is_read = request.row_ids == RowIds::NotGiven;
-        if is_read && row_count > 0 && bounds.overlap(time_min, time_max) {
-            statistics.memtable_rows += row_count;
-            units.push(ScanUnit(Unit::Chunk { chunk: Arc::clone(chunk), row_count }));
+    for chunk in snapshot.chunks() {
+        let (time_min, time_max) = chunk.chunk.time_bounds();
+        if request.row_ids == RowIds::NotGiven && bounds.overlap(time_min, time_max) {
+            statistics.memtable_rows += chunk.row_count;
+            units.push(ScanUnit(Unit::Chunk(chunk.clone())));
         }
     }
-    for handle in snapshot.segments() {
+    let live = snapshot.segments().iter().map(|handle| (handle, None));
+    let staged = snapshot.staged().iter().map(|staged| (&staged.handle, staged.keys.as_ref()));
+    for (handle, keys) in live.chain(staged) {
         statistics.segments += 1;
         let segment = handle.segment();
         let wanted = bounds.overlap(segment.time_min, segment.time_max)
-            && prune::may_match_segment(segment, &request.predicates, &snapshot.missing)?;
+            && prune::may_match_segment(segment, &request.predicates, snapshot.missing())?;
         if !wanted {
             statistics.segments_pruned += 1;
             continue;
@@ -228,10 +243,11 @@ pub fn plan(snapshot: &CollectionSnapshot, request: ScanRequest) -> Result<Scan,
         let selections = prune::select(&open, collection, &request.predicates, block_rows, &mut statistics)?;
         for selection in selections {
             statistics.segment_rows += selection.row_count;
-            units.push(ScanUnit(Unit::RowGroup { segment: Arc::clone(handle), selection }));
+            let (segment, keys) = (Arc::clone(handle), keys.map(Arc::clone));
+            units.push(ScanUnit(Unit::RowGroup { segment, keys, selection }));
         }
     }
-    let shared = Arc::new(Shared::new(collection, request, snapshot));
+    let shared = Arc::new(Shared::new(collection, request, snapshot)?);
     Ok(Scan { units, statistics, shared })
 }
 

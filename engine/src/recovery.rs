@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int32Array};
 use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn};
+use tidemark_catalog::producer::Producer;
 use tidemark_catalog::role::ScramVerifier;
 use tidemark_catalog::segment::Segment;
 use tidemark_catalog::view::View;
@@ -40,17 +41,19 @@ use crate::engine::{Engine, Inner};
 use crate::env::{Env, Files, LockGuard, OpenMode};
 use crate::error::{OpenError, WalFormatError, WalOpenError, WriteError};
 use crate::jobs::gc::FIRST_LOG_FILE;
+use crate::jobs::retention::ClockWatch;
 use crate::jobs::{Executor, flush};
 use crate::memtable::Memtable;
 use crate::memtable::budget::Budget;
 use crate::metrics::Metrics;
 use crate::options::EngineOptions;
+use crate::producers::Producers;
 use crate::segment;
 use crate::segment::block::BlockCache;
 use crate::segment::handle::{SegmentFiles, SegmentHandle};
 use crate::types::write_type;
 use crate::wal::codec::{LoggedBatch, LoggedColumn, decode_batches};
-use crate::wal::format::RecordKind;
+use crate::wal::format::{RecordKind, decode_number};
 use crate::wal::reader::{self, Expected, Located, Scan};
 use crate::wal::{self, WalOptions};
 
@@ -104,8 +107,9 @@ fn open(
     let metrics = Arc::new(Metrics::default());
     let blocks = BlockCache::new(options.block_cache_bytes, options.segment_page_rows);
     let segment_files = SegmentFiles::new(env.clone(), Arc::clone(&metrics), blocks);
-    let collections = open_collections(&segment_files, &options.directory, &view)?;
-    let mut bulk_commits = BTreeMap::new();
+    let budget = Budget::new(options.memtable_bytes_hard);
+    let collections = open_collections(&segment_files, &options.directory, &view, &budget)?;
+    let mut noted = Noted { bulk_commits: BTreeMap::new(), producers: view.producers().clone() };
     let wal_options = WalOptions {
         directory: options.directory.join(LOG),
         segment_bytes: options.wal_segment_bytes,
@@ -113,14 +117,16 @@ fn open(
         expected: expected_log(&view),
         lsn_floor: view.lsn_max(),
     };
-    let (wal, scan) = wal::open(&env, wal_options, |located| note_bulk_commit(&mut bulk_commits, located))?;
+    let (wal, scan) = wal::open(&env, wal_options, |located| noted.note(located))?;
     let inner = Inner {
-        budget: Budget::new(options.memtable_bytes_hard),
+        budget,
         executor: Executor::new(Arc::clone(&env.clock)),
         files: segment_files,
         collections: RwLock::new(collections),
         bulk: Mutex::default(),
         ddl: Mutex::default(),
+        producers: Producers::new(noted.producers),
+        clock_watch: ClockWatch::new(env.clock.as_ref()),
         merging: Mutex::default(),
         merges: Mutex::default(),
         queries: Arc::default(),
@@ -133,7 +139,7 @@ fn open(
         metrics,
         reserve,
     };
-    replay(&inner, &scan, bulk_commits)?;
+    replay(&inner, &scan, noted.bulk_commits)?;
     Ok((inner, lock))
 }
 
@@ -272,6 +278,7 @@ fn open_collections(
     files: &Arc<SegmentFiles>,
     directory: &Path,
     view: &View,
+    budget: &Arc<Budget>,
 ) -> Result<BTreeMap<CollectionId, Arc<CollectionRuntime>>, OpenError> {
     let open = |view: &tidemark_catalog::view::CollectionView| {
         let collection = &view.collection;
@@ -280,7 +287,7 @@ fn open_collections(
             let name = collection.name.clone();
             Arc::new(SegmentHandle::new(files, Arc::clone(segment), path, name).checked())
         });
-        let runtime = CollectionRuntime::new(Arc::clone(collection), segments.collect())?;
+        let runtime = CollectionRuntime::new(Arc::clone(collection), segments.collect(), budget)?;
         Ok((collection.id, Arc::new(runtime)))
     };
     view.collections().map(open).collect()
@@ -289,12 +296,45 @@ fn open_collections(
 /// The commit of each bulk write, by its first record.
 type BulkCommits = BTreeMap<Lsn, Lsn>;
 
-fn note_bulk_commit(commits: &mut BulkCommits, located: Located<'_>) -> Result<(), WalFormatError> {
-    if located.record.kind == RecordKind::BulkCommit {
-        let (begin, _) = begin_of(located.record.body).ok_or(WalFormatError::BadRecord)?;
-        commits.insert(begin, located.lsn);
+/// What is known of the log before its rows are put back.
+struct Noted {
+    bulk_commits: BulkCommits,
+    producers: BTreeMap<String, Producer>,
+}
+
+impl Noted {
+    fn note(&mut self, located: Located<'_>) -> Result<(), WalFormatError> {
+        let (kind, number, body) = unnumbered(&located)?;
+        if let Some((name, sequence)) = number {
+            let producer =
+                Producer { sequence, lsn: located.lsn, system_time_us: located.record.system_time_us };
+            let known = self.producers.entry(name.to_owned()).or_insert(producer);
+            if known.sequence < sequence {
+                *known = producer;
+            }
+        }
+        if kind == RecordKind::BulkCommit {
+            let (begin, _) = begin_of(body).ok_or(WalFormatError::BadRecord)?;
+            self.bulk_commits.insert(begin, located.lsn);
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// The name and the number of a batch's producer.
+type Number<'a> = (&'a str, u64);
+
+/// A record without a producer's number, and the number, if it has one.
+fn unnumbered<'a>(
+    located: &Located<'a>,
+) -> Result<(RecordKind, Option<Number<'a>>, &'a [u8]), WalFormatError> {
+    let kind = match located.record.kind {
+        RecordKind::SequencedWrite => RecordKind::Write,
+        RecordKind::SequencedBulkCommit => RecordKind::BulkCommit,
+        plain => return Ok((plain, None, located.record.body)),
+    };
+    let (name, sequence, body) = decode_number(located.record.body).ok_or(WalFormatError::BadRecord)?;
+    Ok((kind, Some((name, sequence)), body))
 }
 
 /// A bulk write while its records are read.
@@ -337,8 +377,11 @@ fn replay(engine: &Inner, scan: &Scan, bulk_commits: BulkCommits) -> Result<(), 
 impl Replay<'_> {
     fn record(&mut self, located: Located<'_>) -> Result<(), OpenError> {
         fail::fail_point!("recovery::record");
-        let body = located.record.body;
-        match located.record.kind {
+        let (kind, _, body) = unnumbered(&located).map_err(bad_record)?;
+        match kind {
+            RecordKind::SequencedWrite | RecordKind::SequencedBulkCommit => {
+                unreachable!("it was made a plain one")
+            }
             RecordKind::Write => {
                 let mut written = Vec::new();
                 for batch in decode_batches(body).map_err(bad_record)? {

@@ -32,7 +32,7 @@ pub(crate) mod merge;
 pub(crate) mod prune;
 pub(crate) mod reader;
 pub(crate) mod sort;
-mod stream;
+pub(crate) mod stream;
 pub(crate) mod writer;
 
 /// The newest version of what is ours about a segment.

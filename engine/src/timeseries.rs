@@ -2,3 +2,4 @@
 
 pub mod partition;
 pub(crate) mod picker;
+pub(crate) mod retention;

@@ -11,10 +11,14 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Parser;
-use serde::Deserialize;
 use thiserror::Error;
 use tidemark_engine::options::CommitMode;
+
+use crate::config::settings::Settings;
+use crate::ingest::MayMake;
+use crate::net::places::Patience;
+
+pub mod settings;
 
 /// The name of the first superuser and of the first database.
 pub const BOOTSTRAP_NAME: &str = "tidemark";
@@ -54,81 +58,6 @@ pub enum ConfigError {
     /// Two settings that do not go together.
     #[error("{0}")]
     Conflict(&'static str),
-}
-
-/// The settings as they were given; what is missing is looked for in the next place.
-#[derive(Clone, Debug, Default, Deserialize, Parser)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[command(
-    name = "tidemark",
-    version,
-    about = "A PostgreSQL-compatible database for data that lives in time and space"
-)]
-pub struct Settings {
-    /// Where all data is kept [default: ./tidemark-data]
-    #[arg(long, env = "TIDEMARK_DATA_DIR", value_name = "DIRECTORY")]
-    pub data_dir: Option<PathBuf>,
-    /// Where PostgreSQL clients connect; port 0 lets the system choose [default: 127.0.0.1:5433]
-    #[arg(long, env = "TIDEMARK_PG_LISTEN", value_name = "HOST:PORT")]
-    pub pg_listen: Option<String>,
-    /// Where HTTP clients connect; port 0 lets the system choose [default: 127.0.0.1:8086]
-    #[arg(long, env = "TIDEMARK_HTTP_LISTEN", value_name = "HOST:PORT")]
-    pub http_listen: Option<String>,
-    /// Where line protocol is taken over TCP, without acknowledgement [default: nowhere]
-    #[arg(long, env = "TIDEMARK_LINE_LISTEN", value_name = "HOST:PORT")]
-    pub line_listen: Option<String>,
-    /// A TOML file with any of these settings
-    #[serde(skip)]
-    #[arg(long, env = "TIDEMARK_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The password of the superuser `tidemark` in a new data directory
-    #[arg(long, env = "TIDEMARK_PASSWORD", hide_env_values = true)]
-    pub password: Option<String>,
-    /// A PEM file with the server's certificate chain; with it, clients can use TLS
-    #[arg(long, env = "TIDEMARK_TLS_CERT", value_name = "FILE")]
-    pub tls_cert: Option<PathBuf>,
-    /// A PEM file with the private key of the certificate
-    #[arg(long, env = "TIDEMARK_TLS_KEY", value_name = "FILE")]
-    pub tls_key: Option<PathBuf>,
-    /// When a commit is acknowledged: `group`, `interval <milliseconds>` or `off` [default: group]
-    #[arg(long, env = "TIDEMARK_COMMIT", value_name = "MODE")]
-    pub commit: Option<String>,
-    /// The form of log lines: `text` or `json` [default: text]
-    #[arg(long, env = "TIDEMARK_LOG_FORMAT", value_name = "FORMAT")]
-    pub log_format: Option<String>,
-    /// Which log lines are written, as in `info` or `warn,tidemark_engine=debug` [default: info]
-    #[arg(long, env = "TIDEMARK_LOG", value_name = "FILTER")]
-    pub log: Option<String>,
-    /// The most client connections at a time [default: 100]
-    #[arg(long, env = "TIDEMARK_MAX_CONNECTIONS", value_name = "COUNT")]
-    pub max_connections: Option<u32>,
-    /// Memory for queries, all together [default: a quarter of the machine's]
-    #[arg(long, env = "TIDEMARK_QUERY_MEMORY", value_name = "SIZE")]
-    pub query_memory: Option<String>,
-    /// Memory for one query; what needs more goes to disk where it can [default: half of query-memory]
-    #[arg(long, env = "TIDEMARK_QUERY_MEMORY_PER_QUERY", value_name = "SIZE")]
-    pub query_memory_per_query: Option<String>,
-    /// Disk for what queries have no memory for [default: 16GiB]
-    #[arg(long, env = "TIDEMARK_QUERY_SPILL", value_name = "SIZE")]
-    pub query_spill: Option<String>,
-    /// A collection's memtable of this size is flushed [default: 128MiB]
-    #[arg(long, env = "TIDEMARK_MEMTABLE_SIZE", value_name = "SIZE")]
-    pub memtable_size: Option<String>,
-    /// Memory for all memtables; writers wait when it is used up [default: 768MiB, at most a quarter of the machine's]
-    #[arg(long, env = "TIDEMARK_MEMTABLE_MEMORY", value_name = "SIZE")]
-    pub memtable_memory: Option<String>,
-    /// Memory for decoded columns that are read again and again [default: an eighth of the machine's]
-    #[arg(long, env = "TIDEMARK_BLOCK_CACHE", value_name = "SIZE")]
-    pub block_cache: Option<String>,
-    /// The size of a log file [default: 64MiB]
-    #[arg(long, env = "TIDEMARK_WAL_SEGMENT_SIZE", value_name = "SIZE")]
-    pub wal_segment_size: Option<String>,
-    /// The longest SQL statement [default: 1MiB]
-    #[arg(long, env = "TIDEMARK_STATEMENT_SIZE", value_name = "SIZE")]
-    pub statement_size: Option<String>,
-    /// How long running statements may go on after SIGTERM [default: 10]
-    #[arg(long, env = "TIDEMARK_SHUTDOWN_SECONDS", value_name = "SECONDS")]
-    pub shutdown_seconds: Option<u64>,
 }
 
 /// The form of log lines.
@@ -182,6 +111,22 @@ pub struct Config {
     pub log_filter: String,
     /// The most client connections at a time.
     pub connections_max: usize,
+    /// The most connections over HTTP at a time.
+    pub http_connections_max: usize,
+    /// The longest body over HTTP, before and after it is unpacked.
+    pub http_body_bytes_max: usize,
+    /// Memory for bodies over HTTP, all together.
+    pub http_memory_bytes: usize,
+    /// How long clients over HTTP may let the server wait.
+    pub http_patience: Patience,
+    /// The most connections with line protocol at a time.
+    pub line_connections_max: usize,
+    /// The longest line over TCP.
+    pub line_bytes_max: usize,
+    /// How long connections with line protocol may let the server wait.
+    pub line_patience: Patience,
+    /// What rows that come in otherwise than by SQL may make.
+    pub may_make: MayMake,
     /// Memory for queries, all together.
     pub query_memory_bytes: usize,
     /// Memory for one query.
@@ -201,6 +146,9 @@ pub struct Config {
     /// How long running statements may go on after SIGTERM.
     pub shutdown_wait_max: Duration,
 }
+
+/// A body that comes more slowly than this is given up.
+const HTTP_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -226,35 +174,6 @@ fn read_file(path: &Path) -> Result<Settings, ConfigError> {
         .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })
 }
 
-impl Settings {
-    /// These settings, with what they leave out from `other`.
-    fn or(self, other: Settings) -> Settings {
-        Settings {
-            data_dir: self.data_dir.or(other.data_dir),
-            pg_listen: self.pg_listen.or(other.pg_listen),
-            http_listen: self.http_listen.or(other.http_listen),
-            line_listen: self.line_listen.or(other.line_listen),
-            config: self.config,
-            password: self.password.or(other.password),
-            tls_cert: self.tls_cert.or(other.tls_cert),
-            tls_key: self.tls_key.or(other.tls_key),
-            commit: self.commit.or(other.commit),
-            log_format: self.log_format.or(other.log_format),
-            log: self.log.or(other.log),
-            max_connections: self.max_connections.or(other.max_connections),
-            query_memory: self.query_memory.or(other.query_memory),
-            query_memory_per_query: self.query_memory_per_query.or(other.query_memory_per_query),
-            query_spill: self.query_spill.or(other.query_spill),
-            memtable_size: self.memtable_size.or(other.memtable_size),
-            memtable_memory: self.memtable_memory.or(other.memtable_memory),
-            block_cache: self.block_cache.or(other.block_cache),
-            wal_segment_size: self.wal_segment_size.or(other.wal_segment_size),
-            statement_size: self.statement_size.or(other.statement_size),
-            shutdown_seconds: self.shutdown_seconds.or(other.shutdown_seconds),
-        }
-    }
-}
-
 fn check(given: Settings, machine_bytes: u64) -> Result<Config, ConfigError> {
     let listen = |setting, value: &Option<String>, default: &str| {
         address(setting, value.as_deref().unwrap_or(default))
@@ -272,10 +191,22 @@ fn check(given: Settings, machine_bytes: u64) -> Result<Config, ConfigError> {
         (None, None) => None,
         _ => return Err(ConfigError::Conflict("tls-cert and tls-key are given together or not at all")),
     };
-    let connections_max = given.max_connections.unwrap_or(100);
-    if connections_max == 0 {
-        return Err(invalid("max-connections", "0", "at least 1"));
-    }
+    let seconds = |setting, value: Option<u64>, default| {
+        at_least_1(setting, value.unwrap_or(default)).map(Duration::from_secs)
+    };
+    let count = |setting, value: Option<u32>, default: u32| {
+        at_least_1(setting, value.unwrap_or(default).into()).map(to_usize)
+    };
+    let head = seconds("http-head-seconds", given.http_head_seconds, 10)?;
+    let http_patience = Patience {
+        first: head,
+        quiet: seconds("http-idle-seconds", given.http_idle_seconds, 75)?,
+        head,
+        transfer: seconds("http-body-seconds", given.http_body_seconds, 20)?,
+        transfer_bytes_per_second: HTTP_BYTES_PER_SECOND_MIN,
+    };
+    let line_idle = seconds("line-idle-seconds", given.line_idle_seconds, 600)?;
+    let http_body = size("http-body-size", &given.http_body_size, 64 * MIB, 1024)?;
     let line_listen = given.line_listen.as_deref().map(|value| address("line-listen", value)).transpose()?;
     Ok(Config {
         data_dir: given.data_dir.unwrap_or_else(|| PathBuf::from("tidemark-data")),
@@ -287,7 +218,15 @@ fn check(given: Settings, machine_bytes: u64) -> Result<Config, ConfigError> {
         commit: commit_mode(given.commit.as_deref().unwrap_or("group"))?,
         log_format: log_format(given.log_format.as_deref().unwrap_or("text"))?,
         log_filter: given.log.unwrap_or_else(|| "info".to_owned()),
-        connections_max: to_usize(connections_max.into()),
+        connections_max: count("max-connections", given.max_connections, 100)?,
+        http_connections_max: count("http-max-connections", given.http_max_connections, 500)?,
+        http_body_bytes_max: to_usize(http_body),
+        http_memory_bytes: to_usize(size("http-memory", &given.http_memory, 256 * MIB, 64 * 1024)?),
+        http_patience,
+        line_connections_max: count("line-max-connections", given.line_max_connections, 100)?,
+        line_bytes_max: to_usize(size("line-size", &given.line_size, MIB, 1024)?),
+        may_make: may_make(given.ingest_create.as_deref().unwrap_or("all"))?,
+        line_patience: Patience { first: line_idle, quiet: line_idle, head: line_idle, ..http_patience },
         query_memory_bytes: to_usize(query_memory),
         query_memory_bytes_per_query: to_usize(per_query.min(query_memory)),
         query_spill_bytes: size("query-spill", &given.query_spill, 16 * GIB, 0)?,
@@ -298,6 +237,13 @@ fn check(given: Settings, machine_bytes: u64) -> Result<Config, ConfigError> {
         statement_bytes_max: to_usize(size("statement-size", &given.statement_size, MIB, 1024)?),
         shutdown_wait_max: Duration::from_secs(given.shutdown_seconds.unwrap_or(10)),
     })
+}
+
+fn at_least_1(setting: &'static str, value: u64) -> Result<u64, ConfigError> {
+    if value == 0 {
+        return Err(invalid(setting, "0", "at least 1"));
+    }
+    Ok(value)
 }
 
 fn invalid(setting: &'static str, value: &str, allowed: impl Into<Cow<'static, str>>) -> ConfigError {
@@ -329,6 +275,11 @@ fn commit_mode(value: &str) -> Result<CommitMode, ConfigError> {
         }
         _ => Err(wrong()),
     }
+}
+
+fn may_make(value: &str) -> Result<MayMake, ConfigError> {
+    MayMake::from_name(value)
+        .ok_or_else(|| invalid("ingest-create", value, "all, collections, columns or nothing"))
 }
 
 fn log_format(value: &str) -> Result<LogFormat, ConfigError> {

@@ -141,10 +141,21 @@ impl SqlError {
         self
     }
 
-    /// The same with what was being done.
+    /// The same without a place in the statement.
+    #[must_use]
+    pub fn without_position(mut self) -> SqlError {
+        self.0.position = None;
+        self
+    }
+
+    /// The same with what was being done, below what was being done within that.
     #[must_use]
     pub fn with_context(mut self, context: impl Into<String>) -> SqlError {
-        self.0.context = Some(context.into());
+        let context = context.into();
+        self.0.context = Some(match self.0.context.take() {
+            Some(within) => format!("{within}\n{context}"),
+            None => context,
+        });
         self
     }
 

@@ -1,10 +1,10 @@
-//! The Tidemark server: wire protocol, sessions, SQL, plans, the catalog as PostgreSQL shows it, line
-//! protocol, HTTP.
+//! The Tidemark server: wire protocol, sessions, SQL, plans, the catalog as PostgreSQL shows it, rows
+//! over HTTP.
 //!
 //! ```text
 //!   psql, drivers ──▶ wire ──▶ session ──▶ sql ──▶ plan (DataFusion) ──▶ engine
 //!                                   └────▶ pg_catalog (interpreter)       ▲
-//!   line protocol ──▶ http ──▶ lineprotocol ──────────────────────────────┘
+//!   line protocol, … ──▶ http ──▶ ingest ─────────────────────────────────┘
 //! ```
 //!
 //! Only `wire` knows pgwire; only `sql`, `plan` and `exec` know DataFusion.
@@ -12,11 +12,16 @@
 pub mod config;
 pub mod error;
 pub mod http;
+pub mod ingest;
 pub mod lineprotocol;
 pub mod metrics;
+pub mod net;
+pub mod otlp;
 pub mod pg_catalog;
 pub mod pgtype;
 pub mod plan;
+pub mod prometheus;
+pub mod protobuf;
 pub mod security;
 pub mod server;
 pub mod session;

@@ -1,31 +1,16 @@
 //! InfluxDB line protocol: `cpu,host=a usage=0.5,count=3i 1700000000000000000`.
 //!
-//! ```text
-//!  body ──scan──▶ lines ──▶ rows by measurement ──▶ collections and columns made where missing
-//!                  │                                  └──▶ one commit for the whole request
-//!                  └── series: the bytes before the fields, looked up as a whole
-//! ```
-//!
 //! | module | does |
 //! | --- | --- |
 //! | [`scan`] | the grammar of a line |
-//! | [`series`] | what the bytes before the fields mean, remembered over requests |
-//! | [`fields`] | values of fields, column by column |
-//! | [`request`] | the lines of a request, by measurement |
-//! | [`write`] | what is missing is made, and all is committed, or nothing |
+//! | [`request`] | the lines of a request, as a source of rows |
 //! | [`tcp`] | lines over a plain connection |
 //!
-//! A request is all or nothing: the first bad line refuses it, by number and reason, before anything
-//! is made or written.
+//! What becomes of the rows is told in [`crate::ingest`].
 
-use std::fmt;
-
-pub mod fields;
 pub mod request;
 pub mod scan;
-pub mod series;
 pub mod tcp;
-pub mod write;
 
 /// The unit of timestamps in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +27,20 @@ pub enum Precision {
     Minute,
     /// 3,600 s
     Hour,
+    /// What makes each timestamp one of our time.
+    Auto,
 }
 
+/// Below this number of seconds, a timestamp is one in seconds: until the year 2128. Below a thousand
+/// times this it is one in milliseconds, and so on, as in InfluxDB 3.
+const AUTO_SECONDS_MAX: u64 = 5_000_000_000;
+
 impl Precision {
-    /// The unit that a client names, as versions 1 and 2 of the API do.
+    /// The names of units.
+    pub const NAMES: &str =
+        "n, ns, nanosecond, u, us, µ, microsecond, ms, millisecond, s, second, m, h, auto";
+
+    /// The unit that a client names, as any of the versions of the API does.
     pub fn from_name(name: &str) -> Option<Precision> {
         Some(match name {
             "n" | "ns" | "nanosecond" => Precision::Nanosecond,
@@ -54,12 +49,13 @@ impl Precision {
             "s" | "second" => Precision::Second,
             "m" => Precision::Minute,
             "h" => Precision::Hour,
+            "auto" => Precision::Auto,
             _ => return None,
         })
     }
 
-    /// Nanoseconds in the unit.
-    pub fn nanoseconds(self) -> i64 {
+    /// Nanoseconds in the unit of a timestamp.
+    pub fn nanoseconds(self, timestamp: i64) -> i64 {
         match self {
             Precision::Nanosecond => 1,
             Precision::Microsecond => 1_000,
@@ -67,30 +63,44 @@ impl Precision {
             Precision::Second => 1_000_000_000,
             Precision::Minute => 60_000_000_000,
             Precision::Hour => 3_600_000_000_000,
+            Precision::Auto => match timestamp.unsigned_abs() {
+                seconds if seconds < AUTO_SECONDS_MAX => 1_000_000_000,
+                milliseconds if milliseconds < AUTO_SECONDS_MAX * 1_000 => 1_000_000,
+                microseconds if microseconds < AUTO_SECONDS_MAX * 1_000_000 => 1_000,
+                _ => 1,
+            },
+        }
+    }
+
+    /// A time in ns since 1970, as the unit can tell it: what a line without a timestamp gets.
+    pub fn round(self, time_ns: i64) -> i64 {
+        match self {
+            Precision::Auto => time_ns,
+            unit => time_ns - time_ns.rem_euclid(unit.nanoseconds(0)),
         }
     }
 }
 
-/// What is wrong with a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LineError {
-    /// Its number in the request, from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub reason: String,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl LineError {
-    /// What is wrong with a line of this number.
-    pub fn new(line: usize, reason: impl Into<String>) -> LineError {
-        LineError { line, reason: reason.into() }
+    #[test]
+    fn the_unit_is_guessed_from_the_size() {
+        let cases = [
+            (1_708_976_567, 1_000_000_000),
+            (1_708_976_567_000, 1_000_000),
+            (1_708_976_567_000_000, 1_000),
+            (1_708_976_567_000_000_000, 1),
+            (-1_708_976_567, 1_000_000_000),
+            (0, 1_000_000_000),
+            (4_999_999_999, 1_000_000_000),
+            (5_000_000_000, 1_000_000),
+            (i64::MIN, 1),
+        ];
+        for (timestamp, unit) in cases {
+            assert_eq!(Precision::Auto.nanoseconds(timestamp), unit, "{timestamp}");
+        }
+        assert_eq!(Precision::Minute.round(-1), -60_000_000_000);
     }
 }
-
-impl fmt::Display for LineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.reason)
-    }
-}
-
-impl std::error::Error for LineError {}

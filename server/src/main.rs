@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use tidemark_server::config::{Config, Settings};
+use tidemark_server::config::Config;
+use tidemark_server::config::settings::Settings;
 use tidemark_server::{server, telemetry};
 
 // Many threads allocate and free what others allocated.

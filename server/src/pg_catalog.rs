@@ -15,14 +15,18 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::Query;
+use tidemark_catalog::ids::CollectionId;
 use tidemark_catalog::role::Role;
 use tidemark_catalog::view::View;
+use tidemark_engine::env::{Clock, Random};
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::settings::FormatSettings;
 use crate::session::field::{Field, Fields};
+use crate::session::prepared::Statements;
 use crate::session::registry::Registry;
 use crate::session::settings::SessionSettings;
 use crate::sql::names::relation_name;
@@ -32,6 +36,7 @@ use self::compile::{Compiler, Fault};
 use self::plan::QueryPlan;
 use self::run::Run;
 use self::system::System;
+use self::tables::Tables;
 
 mod aggregate;
 mod arrays;
@@ -47,8 +52,10 @@ mod patterns;
 mod plan;
 mod relations;
 mod run;
+pub mod shared;
 mod sort;
 pub mod system;
+pub mod tables;
 mod types;
 mod walk;
 
@@ -79,6 +86,33 @@ pub struct CatalogContext {
     pub started_us: i64,
     /// The running server.
     pub system: Arc<dyn System>,
+    /// What the session prepared.
+    pub statements: Statements,
+    /// Who reads collections; `None` where none is read.
+    pub tables: Option<Arc<dyn Tables>>,
+    /// Stops a query.
+    pub cancel: CancellationToken,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+}
+
+/// What a query may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The catalog. A query over collections is DataFusion's.
+    Catalog,
+    /// Collections too: DataFusion could not plan the query.
+    Everything,
+}
+
+/// The type that SQL names.
+///
+/// # Errors
+/// There is none of this name.
+pub fn type_named(sql_type: &sqlparser::ast::DataType) -> SqlResult<PgType> {
+    types::resolve(sql_type).map(|(pg_type, _)| pg_type)
 }
 
 /// Why the interpreter gives no answer.
@@ -97,6 +131,8 @@ pub struct CatalogQuery {
     fields: Fields,
     parameters: Vec<PgType>,
     is_small: bool,
+    /// The collections that it reads.
+    pub collections: Vec<CollectionId>,
 }
 
 /// What a query over the catalog gives.
@@ -117,13 +153,14 @@ impl CatalogQuery {
         query: &Query,
         declared: &[Option<PgType>],
         context: &CatalogContext,
+        reach: Reach,
     ) -> Result<CatalogQuery, NotAnswered> {
-        if reads_collections(query, context) {
+        if reach == Reach::Catalog && reads_collections(query, context) {
             return Err(NotAnswered::NotOurs);
         }
-        let mut compiler = Compiler::new(context, declared);
+        let mut compiler = Compiler::new(context, declared, reach);
         let plan = compiler.statement(query);
-        let reads_catalog = compiler.reads_catalog;
+        let reads_catalog = compiler.reads_catalog && reach == Reach::Catalog;
         let plan = plan.map_err(|fault| match fault {
             Fault::Wrong(error) => NotAnswered::Error(error),
             Fault::Unknown(error) if reads_catalog => NotAnswered::Error(error),
@@ -151,7 +188,8 @@ impl CatalogQuery {
         Ok(CatalogQuery {
             fields: plan.columns.iter().map(field).collect(),
             parameters,
-            is_small: !reads_catalog && !compiler.is_heavy,
+            is_small: !compiler.reads_catalog && !compiler.is_heavy,
+            collections: compiler.collections,
             plan: Arc::new(plan),
         })
     }
@@ -180,14 +218,6 @@ impl CatalogQuery {
         let rows = run.rows(&self.plan, None)?.iter().map(|row| row.to_vec()).collect();
         Ok(Answer { rows, effects: run.into_effects() })
     }
-}
-
-/// The type that SQL names.
-///
-/// # Errors
-/// There is none of this name.
-pub(crate) fn type_named(sql_type: &sqlparser::ast::DataType) -> SqlResult<PgType> {
-    types::resolve(sql_type).map(|(pg_type, _)| pg_type)
 }
 
 /// Whether a function of this name may give another result each time it is called.

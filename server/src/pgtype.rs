@@ -39,6 +39,7 @@ pub mod datum;
 pub mod decimal;
 pub mod encode;
 pub mod float;
+pub mod formatting;
 pub mod integer;
 pub mod interval;
 pub mod json;

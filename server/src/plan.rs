@@ -13,11 +13,19 @@
 //! | [`rewrite`] | PostgreSQL's meaning for what DataFusion would read otherwise |
 //! | [`operators`], [`coerce`], [`resolve`] | operators and types as PostgreSQL resolves them |
 //! | [`open`] | functions whose arguments may be of any one type |
+//! | [`keys`] | intervals are compared, sorted and grouped as PostgreSQL does |
+//! | [`interval_sums`] | sums and averages of intervals |
+//! | [`columnar`] | functions that only plans call |
+//! | [`ordered`] | aggregates whose values come in an order |
+//! | [`sets`] | UNION, INTERSECT, EXCEPT |
+//! | [`rows`] | collections for the catalog's interpreter |
 //! | [`series`] | `generate_series` |
 //! | [`arithmetic`] | numbers that overflow and divisions by zero are errors |
 //! | [`aggregates`] | sums and averages in PostgreSQL's types |
+//! | [`catalog_table`] | relations of the catalog as tables |
 //! | [`provider`], [`scan`], [`predicate`] | a collection as a table, its scan, what a scan can skip |
 //! | [`latest`] | the last row of each series |
+//! | [`row_expressions`] | expressions over rows on their way in: RETURNING, COPY … WHERE |
 //! | [`direct`] | scans of a few rows, without all of this |
 //! | [`options`] | what functions know of the session |
 //! | [`types`] | the Arrow types of expressions |
@@ -26,14 +34,19 @@
 
 pub mod aggregates;
 pub mod arithmetic;
+pub mod catalog_table;
 pub mod coerce;
+pub mod columnar;
 pub mod direct;
 pub mod errors;
+pub mod interval_sums;
+pub mod keys;
 pub mod latest;
 pub mod memory;
 pub mod open;
 pub mod operators;
 pub mod options;
+pub mod ordered;
 pub mod parameters;
 pub mod planner;
 pub mod predicate;
@@ -41,6 +54,9 @@ pub mod provider;
 pub mod query;
 pub mod resolve;
 pub mod rewrite;
+pub mod row_expressions;
+pub mod rows;
 pub mod scan;
 pub mod series;
+pub mod sets;
 pub mod types;

@@ -12,11 +12,12 @@ use tidemark_engine::options::{EngineOptions, OnFailure};
 use tidemark_engine::recovery::NewDirectory;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::{BOOTSTRAP_NAME, Config};
-use crate::lineprotocol::series::SeriesCache;
+use crate::ingest::series::SeriesCache;
 use crate::metrics::ServerMetrics;
+use crate::net::places::Places;
 use crate::plan::planner::Planner;
 use crate::session::registry::{CancelKey, Registry};
 use crate::sql::parse::STACK_BYTES;
@@ -26,6 +27,9 @@ use crate::{http, lineprotocol, wire};
 
 /// Threads for the network.
 const NETWORK_THREADS: usize = 2;
+
+/// Requests with rows that are read at a time, at least: some wait for the disk.
+const INGEST_TURNS_MIN: usize = 4;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -40,17 +44,26 @@ pub struct Server {
     pub query_runtime: Handle,
     /// The sessions.
     pub sessions: Arc<Registry>,
-    /// The series that line protocol wrote.
+    /// The series that came in otherwise than by SQL.
     pub series: SeriesCache,
+    /// How many requests with rows are read at a time.
+    pub ingest_turns: Semaphore,
     /// Passwords over HTTP that were right.
     pub remembered: http::Remembered,
+    /// The places for connections over HTTP.
+    pub http_places: Arc<Places>,
+    /// The places for connections that send line protocol.
+    pub line_places: Arc<Places>,
+    /// Memory for requests over HTTP.
+    pub request_memory: Arc<http::RequestMemory>,
     /// TLS, where it is configured.
     pub tls: Option<Tls>,
     /// What the server counts.
     pub metrics: ServerMetrics,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
     /// A secret of this process, for answers about roles that do not exist.
     pub mock_secret: [u8; 32],
     /// When it started, in µs since 1970.
@@ -161,7 +174,11 @@ fn start(config: Config, query_runtime: Handle, cores: usize) -> Result<Arc<Serv
     Ok(Arc::new(Server {
         sessions: Registry::new(config.connections_max),
         series: SeriesCache::default(),
+        ingest_turns: Semaphore::new((2 * cores).max(INGEST_TURNS_MIN)),
         remembered: http::Remembered::default(),
+        http_places: Places::new(config.http_connections_max, config.http_patience, Arc::clone(&env.clock)),
+        line_places: Places::new(config.line_connections_max, config.line_patience, Arc::clone(&env.clock)),
+        request_memory: http::RequestMemory::new(config.http_memory_bytes),
         started_us: env.clock.wall_us(),
         engine: Arc::new(engine),
         planner,

@@ -19,7 +19,7 @@ use tidemark_catalog::role::Role;
 
 use crate::error::SqlError;
 use crate::server::Server;
-use crate::session::prepared::{Portal, Prepared};
+use crate::session::prepared::{Portal, Statements};
 use crate::session::registry::Registered;
 use crate::session::settings::SessionSettings;
 use crate::session::transaction::Transaction;
@@ -53,7 +53,7 @@ pub struct Session {
     /// Its transaction.
     pub transaction: Transaction,
     /// What it prepared, by name; the unnamed one has the empty name.
-    pub statements: HashMap<String, Arc<Prepared>>,
+    pub statements: Statements,
     /// What it opened, by name; the unnamed one has the empty name.
     pub portals: HashMap<String, Portal>,
     /// What it is to be told besides results.
@@ -85,7 +85,7 @@ impl Session {
             settings,
             registered,
             transaction: Transaction::default(),
-            statements: HashMap::new(),
+            statements: Statements::default(),
             portals: HashMap::new(),
             notices: Vec::new(),
         }

@@ -21,7 +21,6 @@
 //! 5. A statement can be cancelled at any time, also while its rows stream.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use pgwire::messages::Message;
@@ -29,6 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::error::SqlError;
+use crate::net;
 use crate::server::Server;
 use crate::sqlstate;
 
@@ -43,9 +43,6 @@ mod startup;
 mod stream;
 pub mod tls;
 
-/// How long accepting pauses when the system has no more file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// Clients that are not known yet: as many as may be known, and at least this many.
 const STARTING_MIN: usize = 16;
 
@@ -54,30 +51,13 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener) {
     let mut draining = server.draining();
     // Without a bound, whoever only connects would take the descriptors that segments need.
     let starting = Arc::new(Semaphore::new(server.config.connections_max.max(STARTING_MIN)));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = draining.wait_for(|draining| *draining) => return,
+    while let Some((stream, peer)) = net::accept(&listener, &mut draining).await {
+        let Ok(place) = Arc::clone(&starting).try_acquire_owned() else {
+            turn_away(&stream);
+            continue;
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                // Small answers are not held back for more to come.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "cannot set TCP_NODELAY");
-                }
-                let Ok(place) = Arc::clone(&starting).try_acquire_owned() else {
-                    turn_away(&stream);
-                    continue;
-                };
-                let server = Arc::clone(&server);
-                tokio::spawn(async move { serve::serve(server, stream, peer, place).await });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                // Waits for the drain instead, so that shutdown is not held up.
-                tokio::time::timeout(ACCEPT_PAUSE, draining.wait_for(|draining| *draining)).await.ok();
-            }
-        }
+        let server = Arc::clone(&server);
+        tokio::spawn(async move { serve::serve(server, stream, peer, place).await });
     }
 }
 

@@ -1,4 +1,4 @@
-//! Rows as text: InfluxDB line protocol, and CSV in the order of the table's columns.
+//! Rows as bytes: InfluxDB line protocol, and the formats of COPY in the order of the table's columns.
 //!
 //! Nearly all of a row is known beforehand: the tags of each host, and the 101 values of each
 //! metric together with its name. A row is put together from these pieces.
@@ -17,7 +17,32 @@ pub(crate) enum Format {
     Line,
     /// Comma-separated values without a header line
     Csv,
+    /// PostgreSQL's text format
+    Text,
+    /// Rows of PostgreSQL's binary format, without what begins and ends a file
+    Binary,
 }
+
+impl Format {
+    /// What begins a file.
+    pub(crate) fn header(self) -> &'static [u8] {
+        match self {
+            Self::Binary => b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0",
+            Self::Line | Self::Csv | Self::Text => b"",
+        }
+    }
+
+    /// What ends it.
+    pub(crate) fn trailer(self) -> &'static [u8] {
+        match self {
+            Self::Binary => &[0xff; 2],
+            Self::Line | Self::Csv | Self::Text => b"",
+        }
+    }
+}
+
+/// The start of the year 2000, from which instants count in binary.
+const EPOCH_2000_NS: i64 = 946_684_800_000_000_000;
 
 /// Writes rows in a format.
 pub(crate) struct Encoder {
@@ -32,21 +57,21 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn new(format: Format, data_set: &DataSet) -> Self {
-        let tags = tags_of_hosts(data_set).iter().map(|tags| tags_text(format, tags).into_bytes()).collect();
+        let tags = tags_of_hosts(data_set).iter().map(|tags| tags_bytes(format, tags)).collect();
         let values = (0..METRICS.len())
-            .map(|metric| std::array::from_fn(|value| value_text(format, metric, value).into_bytes()))
+            .map(|metric| std::array::from_fn(|value| value_bytes(format, metric, value)))
             .collect();
         let start_ns = data_set.extent.start_ns;
-        Self { format, tags, values, time: (start_ns, time_text(format, start_ns)) }
+        Self { format, tags, values, time: (start_ns, time_bytes(format, start_ns)) }
     }
 
     /// Writes a row with its line end.
     #[inline]
     pub(crate) fn append(&mut self, point: &Point, output: &mut Vec<u8>) {
         if self.time.0 != point.time_ns {
-            self.time = (point.time_ns, time_text(self.format, point.time_ns));
+            self.time = (point.time_ns, time_bytes(self.format, point.time_ns));
         }
-        if self.format == Format::Csv {
+        if self.format != Format::Line {
             output.extend_from_slice(&self.time.1);
         }
         output.extend_from_slice(&self.tags[point.host as usize]);
@@ -56,37 +81,53 @@ impl Encoder {
         if self.format == Format::Line {
             output.extend_from_slice(&self.time.1);
         }
-        output.push(b'\n');
+        if self.format != Format::Binary {
+            output.push(b'\n');
+        }
     }
 }
 
-/// No tag has a character that either format would have to escape.
-fn tags_text(format: Format, tags: &[String; TAGS.len()]) -> String {
+/// A field of the binary format.
+fn field(value: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(value.len()).expect("values are short");
+    [&len.to_be_bytes(), value].concat()
+}
+
+/// No tag has a character that a format would have to escape.
+fn tags_bytes(format: Format, tags: &[String; TAGS.len()]) -> Vec<u8> {
     match format {
         Format::Line => {
             let pairs: Vec<String> =
                 TAGS.iter().zip(tags).map(|(name, tag)| format!("{name}={tag}")).collect();
-            format!("{TABLE},{}", pairs.join(","))
+            format!("{TABLE},{}", pairs.join(",")).into_bytes()
         }
-        Format::Csv => format!(",{}", tags.join(",")),
+        Format::Csv => format!(",{}", tags.join(",")).into_bytes(),
+        Format::Text => format!("\t{}", tags.join("\t")).into_bytes(),
+        Format::Binary => tags.iter().flat_map(|tag| field(tag.as_bytes())).collect(),
     }
 }
 
-fn value_text(format: Format, metric: usize, value: usize) -> String {
+fn value_bytes(format: Format, metric: usize, value: usize) -> Vec<u8> {
     match format {
         // A number without a suffix is a float.
         Format::Line => {
             let separator = if metric == 0 { ' ' } else { ',' };
-            format!("{separator}{}={value}", METRICS[metric])
+            format!("{separator}{}={value}", METRICS[metric]).into_bytes()
         }
-        Format::Csv => format!(",{value}"),
+        Format::Csv => format!(",{value}").into_bytes(),
+        Format::Text => format!("\t{value}").into_bytes(),
+        Format::Binary => field(&(value as f64).to_be_bytes()),
     }
 }
 
-fn time_text(format: Format, time_ns: i64) -> Vec<u8> {
+fn time_bytes(format: Format, time_ns: i64) -> Vec<u8> {
     match format {
         Format::Line => format!(" {time_ns}").into_bytes(),
-        Format::Csv => instant_text(time_ns).into_bytes(),
+        Format::Csv | Format::Text => instant_text(time_ns).into_bytes(),
+        Format::Binary => {
+            let count = u16::try_from(1 + TAGS.len() + METRICS.len()).expect("a row has few fields");
+            [&count.to_be_bytes()[..], &field(&((time_ns - EPOCH_2000_NS) / 1000).to_be_bytes())].concat()
+        }
     }
 }
 
@@ -128,6 +169,35 @@ mod tests {
         for (line, row) in lines.lines().zip(csv.lines()) {
             assert_eq!(from_line(line), row);
         }
+    }
+
+    #[test]
+    fn text_and_binary_have_the_fields_of_csv() {
+        let data_set = data_set(3, 1, 0.0);
+        let csv = text(Format::Csv, &data_set);
+        assert_eq!(text(Format::Text, &data_set), csv.replace(',', "\t"));
+        let mut encoder = Encoder::new(Format::Binary, &data_set);
+        let mut row = Vec::new();
+        encoder.append(&rows(&data_set).next().unwrap(), &mut row);
+        let mut rest = &row[2..];
+        let mut fields = Vec::new();
+        while !rest.is_empty() {
+            let len = usize::try_from(u32::from_be_bytes(rest[..4].try_into().unwrap())).unwrap();
+            fields.push(&rest[4..4 + len]);
+            rest = &rest[4 + len..];
+        }
+        let first: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
+        assert_eq!((u16::from_be_bytes([row[0], row[1]]), fields.len(), first.len()), (21, 21, 21));
+        // 16 years of which four have a day more.
+        assert_eq!(fields[0], (16 * 365 + 4_i64).wrapping_mul(86_400_000_000).to_be_bytes());
+        assert!(fields[1..11].iter().zip(&first[1..11]).all(|(field, text)| *field == text.as_bytes()));
+        let number = |field: &&[u8]| f64::from_be_bytes((*field).try_into().unwrap());
+        assert!(
+            fields[11..]
+                .iter()
+                .zip(&first[11..])
+                .all(|(it, text)| number(it) == text.parse::<f64>().unwrap())
+        );
     }
 
     /// The CSV row of a line of line protocol.

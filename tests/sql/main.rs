@@ -36,16 +36,18 @@ macro_rules! files {
 
 files! {
     common {
-        aggregates arithmetic casts conditions dates ddl deletes distinct errors extract formatting grouping
-        identifiers inserts intervals joins latest literals null_ordering numerics parameters regular_expressions
-        rounding series set_operations settings statistics strings subqueries symbols time_functions time_zones
-        transactions windows with
+        aggregates arithmetic arrays casts catalogs conditions copy dates ddl deletes distinct errors
+        extract formatting functions grouping grouping_sets identifiers insert_forms inserts
+        interval_order intervals joins json lateral latest literals multisets null_ordering numerics
+        ordered_aggregates parameters prepared regular_expressions returning rounding series
+        set_operations settings statistics strings subqueries symbols templates time_functions
+        time_zones transactions windows with
     }
     tidemark {
-        aggregates arithmetic conditions dates ddl deletes differences errors explain extract formatting
-        grouping identifiers inserts intervals joins latest null_ordering numerics parameters
-        regular_expressions series set_operations statistics strings subqueries time_functions
-        time_zones timeseries transactions windows with
+        aggregates arithmetic dates ddl deletes differences errors explain extract identifiers
+        inserts joins latest null_ordering numerics parameters regular_expressions series
+        set_operations statistics strings subqueries time_functions time_zones timeseries windows
+        with
     }
 }
 

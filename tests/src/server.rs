@@ -97,12 +97,12 @@ impl Options {
         let stdout = child.stdout.take().expect("it is piped");
         let ready = wait_until_ready(stdout, patience);
         let ended_itself = ready == Err(RecvTimeoutError::Disconnected);
-        let Ok((pg, http)) = ready else {
+        let Ok(Ready { pg, http, line }) = ready else {
             let status = end(&mut child);
             let log = fs::read_to_string(&log_path).unwrap_or_default();
             return if ended_itself { Err(StartError { status, log }) } else { Ok(None) };
         };
-        Ok(Some(Server { child, pg, http, data_dir, log_path, temporary }))
+        Ok(Some(Server { child, pg, http, line, data_dir, log_path, temporary }))
     }
 
     /// Starts it, and kills it if it is not ready after this time; a server that ended by itself is
@@ -148,6 +148,8 @@ pub struct Server {
     pub pg: SocketAddr,
     /// Where it speaks HTTP.
     pub http: SocketAddr,
+    /// Where it takes line protocol, if it does.
+    pub line: Option<SocketAddr>,
     /// Where its data is.
     pub data_dir: PathBuf,
     log_path: PathBuf,
@@ -268,10 +270,18 @@ pub fn source_path(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
+/// Where a server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ready {
+    pg: SocketAddr,
+    http: SocketAddr,
+    line: Option<SocketAddr>,
+}
+
 fn wait_until_ready(
     stdout: impl io::Read + Send + 'static,
     patience: Duration,
-) -> Result<(SocketAddr, SocketAddr), RecvTimeoutError> {
+) -> Result<Ready, RecvTimeoutError> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -284,12 +294,13 @@ fn wait_until_ready(
     receiver.recv_timeout(patience)
 }
 
-/// Reads `ready pg=127.0.0.1:5433 http=127.0.0.1:8086`.
-fn parse_ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let mut words = line.strip_prefix("ready ")?.split(' ');
+/// Reads `ready pg=127.0.0.1:5433 http=127.0.0.1:8086`, and `line=…` where it listens there.
+fn parse_ready(text: &str) -> Option<Ready> {
+    let mut words = text.strip_prefix("ready ")?.split(' ');
     let pg = words.next()?.strip_prefix("pg=")?.parse().ok()?;
     let http = words.next()?.strip_prefix("http=")?.parse().ok()?;
-    Some((pg, http))
+    let line = words.next().and_then(|word| word.strip_prefix("line=")?.parse().ok());
+    Some(Ready { pg, http, line })
 }
 
 fn end(child: &mut Child) -> ExitStatus {

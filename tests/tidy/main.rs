@@ -15,14 +15,15 @@ use std::collections::BTreeSet;
 use crate::source::{SourceFile, sources};
 
 /// Who may know whom: these words may be in the source below these paths only.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("redb::", &["catalog/src/store.rs", "catalog/src/error.rs", "catalog/tests/"]),
     ("pgwire::", &["server/src/wire"]),
     ("datafusion::", &["server/src/sql", "server/src/plan", "server/src/exec", "tests/bench/"]),
     ("parquet::", &["engine/src/segment", "engine/src/error.rs", "tests/bench/"]),
     ("object_store::", &["engine/src/cold", "tests/bench/"]),
     ("sqlparser::", &["server/src/sql", "server/src/plan", "server/src/session", "server/src/pg_catalog"]),
-    ("axum::", &["server/src/http", "server/src/server.rs"]),
+    ("axum::", &["server/src/http"]),
+    ("hyper::", &["server/src/http"]),
     ("tidemark_engine::", &["server/src/", "tests/"]),
     ("tidemark_server::", &["server/src/main.rs", "tests/"]),
 ];

@@ -141,6 +141,70 @@ def copy(connection):
     assert connection.execute("SELECT count(*) FROM t WHERE ts = '2024-06-02'").fetchone() == (0,)
 
 
+COPIED = [
+    ("ts", "timestamptz", [datetime.datetime(2024, 1, 1, 1, 2, 3, 4, UTC), datetime.datetime(2024, 1, 2, tzinfo=UTC)]),
+    ("a", "bool", [True, False]),
+    ("b", "int2", [-32768, 32767]),
+    ("c", "int4", [-(2**31), 2**31 - 1]),
+    ("d", "int8", [-(2**63), 2**63 - 1]),
+    ("e", "float4", [1.5, -math.inf]),
+    ("f", "float8", [0.1, math.inf]),
+    ("g", "numeric", [Decimal("-1234567890.123456789"), Decimal("0")]),
+    ("h", "text", ["tab\tline\nback\\slash", ""]),
+    ("i", "varchar", ["ä☃", "x"]),
+    ("j", "bytea", [b"\x00\xff", b""]),
+    ("k", "date", [datetime.date(2024, 2, 29), datetime.date(1, 1, 1)]),
+    ("l", "timestamp", [datetime.datetime(2024, 2, 29, 23, 59, 59, 999999), datetime.datetime(1970, 1, 1)]),
+    ("m", "interval", [datetime.timedelta(days=3, microseconds=5), datetime.timedelta(days=-1)]),
+    ("n", "uuid", [uuid.UUID("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"), uuid.UUID(int=0)]),
+    ("o", "int4[]", [[1, None, -3], []]),
+    ("p", "text[]", [["a,b", None, "NULL", ""], ["x"]]),
+    ("q", "float8[]", [[0.5], [None]]),
+    ("r", "timestamptz[]", [[datetime.datetime(2024, 1, 1, tzinfo=UTC)], []]),
+]
+
+
+def binary_copy(connection, table_options):
+    columns = ", ".join(f"{name} {type_name}" for name, type_name, _ in COPIED)
+    connection.execute(f"CREATE TABLE every_type ({columns}) {table_options}")
+    types = [type_name for _, type_name, _ in COPIED]
+    rows = [tuple(values[at] for _, _, values in COPIED) for at in (0, 1)]
+    rows.append((datetime.datetime(2024, 1, 3, tzinfo=UTC), *[None] * (len(COPIED) - 1)))
+    cursor = connection.cursor()
+    with cursor.copy("COPY every_type FROM STDIN (FORMAT binary)") as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
+    assert cursor.rowcount == 3, cursor.rowcount
+    assert connection.execute("SELECT * FROM every_type ORDER BY ts").fetchall() == rows
+    with cursor.copy("COPY (SELECT * FROM every_type ORDER BY ts) TO STDOUT (FORMAT binary)") as copy:
+        copy.set_types(types)
+        assert list(copy.rows()) == rows
+    # What goes out goes in.
+    with cursor.copy("COPY every_type TO STDOUT (FORMAT binary)") as copy:
+        data = b"".join(bytes(part) for part in copy)
+    with cursor.copy("COPY every_type FROM STDIN (FORMAT binary)") as copy:
+        copy.write(data)
+    twice = connection.execute("SELECT * FROM every_type ORDER BY ts").fetchall()
+    assert twice == [row for row in rows for _ in (0, 1)], twice
+    with cursor.copy("COPY t (ts, v) FROM STDIN (FORMAT binary)") as copy:
+        copy.set_types(["timestamptz", "int4"])
+        for number in range(50_000):
+            copy.write_row((datetime.datetime(2024, 6, 3, tzinfo=UTC), number))
+    with cursor.copy("COPY (SELECT v FROM t WHERE ts = '2024-06-03') TO STDOUT (FORMAT binary)") as copy:
+        copy.set_types(["int4"])
+        assert sum(row[0] for row in copy.rows()) == 50_000 * 49_999 // 2
+
+    def wrong_type():
+        with cursor.copy("COPY t (ts, v) FROM STDIN (FORMAT binary)") as copy:
+            copy.set_types(["timestamptz", "int8"])
+            copy.write_row((datetime.datetime(2024, 6, 4, tzinfo=UTC), 1))
+
+    error = fails("22P03", wrong_type)
+    assert error.diag.message_primary == "incorrect binary data format"
+    assert error.diag.context == "COPY t, line 1, column v", error.diag.context
+
+
 def transactions(connection):
     connection.autocommit = False
     connection.execute("INSERT INTO t VALUES ('2024-07-01', 1, 'gone')")
@@ -219,6 +283,7 @@ def session(connection_string, table_options):
         types(connection)
         statements(connection, table_options)
         copy(connection)
+        binary_copy(connection, table_options)
         transactions(connection)
         settings(connection)
         large(connection)

@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use tidemark_tests::server::{Options, Server};
 
 use crate::clients::protected;
-use crate::raw::{Raw, tcp};
+use crate::raw::{ANSWER_BOUND, Raw, tcp};
 
 /// An answer.
 #[derive(Debug)]
@@ -41,25 +41,44 @@ pub(crate) fn request(
     read_answer(stream)
 }
 
-pub(crate) fn read_answer(mut stream: impl Read) -> Answer {
+/// The same, with an answer of any bytes: its status, headers and body.
+pub(crate) fn request_raw(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (u16, HashMap<String, String>, Vec<u8>) {
+    let mut stream = tcp(address);
+    stream.write_all(&request_bytes(method, target, headers, body)).unwrap();
+    read_raw_answer(stream)
+}
+
+fn read_raw_answer(mut stream: impl Read) -> (u16, HashMap<String, String>, Vec<u8>) {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
-    let text = String::from_utf8(bytes).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+    let end = end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&bytes)));
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let mut lines = head.lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let header = |line: &str| {
         let (name, value) = line.split_once(": ").unwrap();
         (name.to_ascii_lowercase(), value.to_owned())
     };
-    Answer { status, headers: lines.map(header).collect(), body: body.to_owned() }
+    (status, lines.map(header).collect(), bytes[end + 4..].to_vec())
+}
+
+pub(crate) fn read_answer(stream: impl Read) -> Answer {
+    let (status, headers, body) = read_raw_answer(stream);
+    Answer { status, headers, body: String::from_utf8(body).unwrap() }
 }
 
 pub(crate) fn get(address: SocketAddr, target: &str) -> Answer {
     request(address, "GET", target, &[], b"")
 }
 
-fn write(server: &Server, target: &str, body: &str) -> Answer {
+pub(crate) fn write(server: &Server, target: &str, body: &str) -> Answer {
     request(server.http, "POST", target, &[], body.as_bytes())
 }
 
@@ -75,15 +94,43 @@ fn health_says_that_the_server_is_ready() {
     assert_eq!(get(server.http, "/write").status, 405);
 }
 
-/// A sample of Prometheus' text format.
-fn parse_sample(line: &str) -> Option<(&str, f64)> {
+/// A sample of Prometheus' text format: the name of its family, the name with its labels, its value.
+fn parse_sample(line: &str) -> Option<(&str, &str, f64)> {
     let (series, value) = line.rsplit_once(' ')?;
-    let name = series.split('{').next()?;
-    let mut characters = name.chars();
-    let starts_well = characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_' || c == ':');
-    let goes_well = characters.all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':');
-    (starts_well && goes_well).then_some(())?;
-    Some((name, value.parse().ok()?))
+    let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+    let is_name = |text: &str| {
+        let mut characters = text.chars();
+        characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+            && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let labels = labels.strip_suffix('}')?;
+    let is_label = |label: &str| {
+        label.split_once('=').is_some_and(|(name, value)| {
+            is_name(name) && value.len() > 2 && value.starts_with('"') && value.ends_with('"')
+        })
+    };
+    (is_name(name) && (labels.is_empty() || labels.split(',').all(is_label))).then_some(())?;
+    Some((name, series, value.parse().ok()?))
+}
+
+/// The metrics of a server, by name and labels.
+pub(crate) fn metrics(server: &Server) -> HashMap<String, f64> {
+    let answer = get(server.http, "/metrics");
+    let samples = answer.body.lines().filter_map(parse_sample);
+    samples.map(|(_, series, value)| (series.to_owned(), value)).collect()
+}
+
+/// Waits until a metric is as it should be.
+pub(crate) fn wait_for_metric(server: &Server, series: &str, is_right: impl Fn(f64) -> bool) {
+    let started = std::time::Instant::now();
+    loop {
+        let value = metrics(server).get(series).copied();
+        if value.is_some_and(&is_right) {
+            return;
+        }
+        assert!(started.elapsed() < ANSWER_BOUND, "{series} is {value:?}");
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -102,10 +149,10 @@ fn metrics_are_prometheus_text_and_count() {
                 assert!(["counter", "gauge", "histogram", "summary"].contains(&kind), "{line}");
                 assert!(kinds.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} is there twice");
             } else if !line.starts_with("# HELP ") {
-                let (name, value) = parse_sample(line).unwrap_or_else(|| panic!("no sample: {line}"));
+                let (name, series, value) = parse_sample(line).unwrap_or_else(|| panic!("no sample: {line}"));
                 assert!(kinds.contains_key(name), "{name} has no type before it");
                 assert!(name.starts_with("tidemark_"), "{name}");
-                assert!(samples.insert(name.to_owned(), value).is_none(), "{name} is there twice");
+                assert!(samples.insert(series.to_owned(), value).is_none(), "{series} is there twice");
             }
         }
         // By convention, counters of things end in `_total`, and nothing else does.
@@ -125,9 +172,12 @@ fn metrics_are_prometheus_text_and_count() {
     assert_eq!(after["tidemark_sessions"], 1.0);
     assert_eq!(grown("tidemark_connections_total"), 1.0);
     assert_eq!(grown("tidemark_errors_total"), 1.0);
-    assert_eq!(grown("tidemark_line_rows_total"), 2.0);
-    assert_eq!(grown("tidemark_line_requests_total"), 2.0);
-    assert_eq!(grown("tidemark_line_errors_total"), 1.0);
+    let line = |name: &str, more: &str| grown(&format!("{name}{{protocol=\"line_http\"{more}}}"));
+    assert_eq!(line("tidemark_ingest_requests_total", ""), 2.0);
+    assert_eq!(line("tidemark_ingest_rows_total", ""), 2.0);
+    assert_eq!(line("tidemark_ingest_rejected_rows_total", ""), 1.0);
+    assert_eq!(line("tidemark_ingest_errors_total", ",kind=\"malformed\""), 1.0);
+    assert_eq!(line("tidemark_ingest_errors_total", ",kind=\"internal\""), 0.0);
     assert_eq!(grown("tidemark_rows_written_total"), 2.0);
     assert_eq!(grown("tidemark_commits_total"), 1.0);
     assert_eq!(grown("tidemark_collections"), 1.0);
@@ -156,38 +206,6 @@ fn what_was_written_is_visible_at_once() {
         raw.value("SELECT host, usage, count, up, note FROM cpu WHERE host = 'a1'"),
         "a1|0.5|3|t|it's ä"
     );
-}
-
-#[test]
-fn precision_is_the_unit_of_timestamps() {
-    let server = Server::start();
-    let mut raw = Raw::connect(server.pg);
-    let cases = [
-        ("/write?precision=n", "1700000000123456789", "2023-11-14 22:13:20.123456789+00"),
-        ("/write?precision=u", "1700000000123456", "2023-11-14 22:13:20.123456+00"),
-        ("/write?precision=ms", "1700000000123", "2023-11-14 22:13:20.123+00"),
-        ("/write?precision=s", "1700000000", "2023-11-14 22:13:20+00"),
-        ("/write?precision=m", "28333333", "2023-11-14 22:13:00+00"),
-        ("/write?precision=h", "472222", "2023-11-14 22:00:00+00"),
-        ("/api/v2/write?precision=ns", "1700000000123456789", "2023-11-14 22:13:20.123456789+00"),
-        ("/api/v2/write?precision=us", "1700000000123456", "2023-11-14 22:13:20.123456+00"),
-        ("/api/v2/write?precision=ms", "1700000000123", "2023-11-14 22:13:20.123+00"),
-        ("/api/v2/write?precision=s", "1700000000", "2023-11-14 22:13:20+00"),
-        ("/write", "-1", "1969-12-31 23:59:59.999999999+00"),
-    ];
-    for (at, (target, written, expected)) in cases.into_iter().enumerate() {
-        let answer = write(&server, target, &format!("m{at} v=1 {written}"));
-        assert_eq!(answer.status, 204, "{target}: {}", answer.body);
-        let nanoseconds = raw.value(&format!("SELECT time FROM m{at}"));
-        // The time key is in nanoseconds; as text it has as many digits as are needed.
-        assert_eq!(nanoseconds, expected, "{target} {written}");
-    }
-    let answer = write(&server, "/write?precision=year", "m v=1 1");
-    assert_eq!(answer.status, 400);
-    assert!(answer.body.contains("precision") && answer.body.contains("year"), "{}", answer.body);
-    // Without a timestamp it is now.
-    assert_eq!(write(&server, "/write?precision=s", "late v=1").status, 204);
-    assert_eq!(raw.value("SELECT count(*) FROM late WHERE time > now() - interval '1 hour'"), "1");
 }
 
 #[test]
@@ -226,10 +244,14 @@ fn a_wrong_line_is_named_and_nothing_of_its_request_is_stored() {
     assert_eq!(raw.value("SELECT count(*) FROM known"), "1");
 }
 
-fn gzip(text: &str) -> Vec<u8> {
+pub(crate) fn gzip_bytes(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    gzip_bytes(text.as_bytes())
 }
 
 #[test]
@@ -284,6 +306,8 @@ fn a_password_is_asked_for_in_every_way_that_clients_give_it() {
         ("/write", &[("authorization", "basic dGlkZW1hcms6czMgY3I6ZXQm")], 204),
         ("/api/v2/write", &[("Authorization", "Token tidemark:s3 cr:et&")], 204),
         ("/api/v2/write", &[("Authorization", "Bearer tidemark:s3 cr:et&")], 204),
+        ("/api/v3/write_lp?db=tidemark", &[("Authorization", "Bearer tidemark:s3 cr:et&")], 204),
+        ("/api/v3/write_lp?db=tidemark", &[("Authorization", "Bearer s3 cr:et&")], 401),
         ("/write?u=tidemark&p=s3%20cr%3Aet%26", &[], 204),
         // A second time, when the first is remembered.
         ("/write", &[("Authorization", basic)], 204),
@@ -305,8 +329,11 @@ fn a_password_is_asked_for_in_every_way_that_clients_give_it() {
         assert_eq!(answer.status, *status, "{target} {headers:?}: {}", answer.body);
         accepted += u64::from(answer.status == 204);
     }
+    let refused = cases.len() as u64 - accepted;
     let metrics = get(server.http, "/metrics").body;
-    assert!(metrics.contains(&format!("tidemark_line_rows_total {accepted}\n")));
+    assert!(metrics.contains(&format!("tidemark_ingest_rows_total{{protocol=\"line_http\"}} {accepted}\n")));
+    let unauthorized = "tidemark_ingest_errors_total{protocol=\"line_http\",kind=\"unauthorized\"}";
+    assert!(metrics.contains(&format!("{unauthorized} {refused}\n")), "{metrics}");
     // Health and metrics say nothing that is secret, and need no password.
     assert_eq!(get(server.http, "/health").status, 200);
     assert!(!server.log().contains("s3 cr"));

@@ -60,19 +60,59 @@ COMMIT;
 \\pset null NULL
 SELECT v, w FROM t ORDER BY ts;
 \\copy (SELECT v, w FROM t ORDER BY ts) TO '{output}' (FORMAT csv)
+\\copy t TO '{binary}' (FORMAT binary)
+\\copy t FROM '{binary}' (FORMAT binary) WHERE v > 1
+SELECT v, w FROM t ORDER BY ts;
 SELECT g FROM generate_series(1, 5) AS s (g);
 SHOW server_version;
 SELECT :'VERSION_NUM' <> '';
 ",
         input = path("in.csv"),
-        output = path("out.csv")
+        output = path("out.csv"),
+        binary = path("out.bin")
     );
     std::fs::write(path("script.sql"), script).unwrap();
     let mut command = psql(&server, "");
     command.args(["-f", &path("script.sql")]);
     let printed = output_of(command, missing());
-    assert_eq!(printed, "1|a\nNULL|b,c\n4|kept\n1\n2\n3\n4\n5\n15.10\nt\n");
+    assert_eq!(printed, "1|a\nNULL|b,c\n4|kept\n1|a\nNULL|b,c\n4|kept\n4|kept\n1\n2\n3\n4\n5\n15.10\nt\n");
     assert_eq!(std::fs::read_to_string(path("out.csv")).unwrap(), "1,a\n,\"b,c\"\n4,kept\n");
+}
+
+/// psql's commands about the catalogs: what each asks is answered, if only by there being nothing.
+#[test]
+fn every_command_of_psql_about_the_catalogs_is_answered() {
+    let server = Server::start();
+    answer(&server, "CREATE TABLE t (ts timestamptz, v int4) WITH (kind = 'timeseries', time_key = 'ts')");
+    let commands = [
+        "d a A Ac Af Ao Ap b c C config d D dp E es et eu ew F Fd Ft g i l L m n o O p P rds Rp Rs s S t T u v",
+        "x X y f",
+    ];
+    // One process for each would take long.
+    let mut all = psql(&server, "");
+    all.args(["-v", "ON_ERROR_STOP=0"]);
+    for command in commands.iter().flat_map(|line| line.split(' ')) {
+        for suffix in ["", "+", "S", " *.*", "+ t"] {
+            let letters = if command == "d" { "" } else { command };
+            all.args(["-c".to_owned(), format!("\\echo {letters}{suffix}"), "-c".to_owned()]);
+            all.arg(format!("\\d{letters}{suffix}"));
+        }
+    }
+    let Output { stdout, stderr, .. } = run(&mut all, &missing());
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(!stderr.contains("ERROR") && !stderr.contains("server closed"), "{stderr}");
+    assert!(stdout.lines().any(|line| line == "f+ t"), "{stdout}");
+    let lines = [
+        ("\\doS + integer integer", "pg_catalog|+|integer|integer|integer|add\n"),
+        ("\\dfS jsonb_typeof", "pg_catalog|jsonb_typeof|text|jsonb|func\n"),
+        ("\\dC bytea", ""),
+        ("\\da max", "pg_catalog|max|integer|integer|maximum value of all integer input values\n"),
+        ("\\dTS uuid", "pg_catalog|uuid|UUID datatype\n"),
+    ];
+    for (command, line) in lines {
+        let printed = answer(&server, command);
+        assert!(printed.contains(line), "{command}: {printed}");
+    }
 }
 
 #[test]

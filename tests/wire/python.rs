@@ -1,4 +1,4 @@
-//! psycopg 3: a script that asserts what it finds, run over plain TCP and over TLS.
+//! psycopg 3, and the clients of Arrow: scripts that assert what they find, run over plain TCP and over TLS.
 
 use std::process::Command;
 
@@ -7,12 +7,24 @@ use tidemark_tests::server::source_path;
 use crate::clients::{PASSWORD, install, output_of, protected};
 use crate::raw::Peer;
 
-fn psycopg(arguments: &[&str]) -> String {
+fn script(name: &str, arguments: &[&str]) -> String {
     let python = std::env::var("TIDEMARK_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let mut command = Command::new(&python);
-    command.arg(source_path("wire/client.py")).args(arguments);
-    let missing = install(&python, "Python 3 with psycopg[binary], and name it in TIDEMARK_TEST_PYTHON");
-    output_of(command, missing)
+    command.arg(source_path("wire").join(name)).args(arguments);
+    let missing = "Python 3 with what tests/requirements.txt lists, and name it in TIDEMARK_TEST_PYTHON";
+    output_of(command, install(&python, missing))
+}
+
+fn psycopg(arguments: &[&str]) -> String {
+    script("client.py", arguments)
+}
+
+#[test]
+fn clients_of_arrow_read_and_write_by_binary_copy() {
+    let peer = Peer::start();
+    let uri = format!("postgresql://tidemark@{}/tidemark", peer.address);
+    let output = script("arrow_client.py", &[&uri, peer.table_options]);
+    assert!(output.ends_with("all is well\n"), "{output}");
 }
 
 #[test]

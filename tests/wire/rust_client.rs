@@ -1,8 +1,11 @@
 //! tokio-postgres.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt, TryStreamExt, pin_mut};
 use tidemark_tests::server::Server;
+use tokio_postgres::binary_copy::{BinaryCopyInWriter, BinaryCopyOutRow, BinaryCopyOutStream};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
@@ -191,6 +194,147 @@ async fn tokio_postgres_streams_pipelines_and_copies() {
     assert_eq!(numbers.await, (0..100).map(|number| number * 2).collect::<Vec<_>>());
     let count: i64 = client.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get(0);
     assert_eq!(count, 100_000);
+}
+
+#[tokio::test]
+async fn tokio_postgres_copies_in_binary() {
+    let server = Server::start();
+    let client = connect(&server).await;
+    client.batch_execute(&MAKE.replace("w text", "w text, f float8, many int8[]")).await.unwrap();
+    let types = [Type::TIMESTAMPTZ, Type::INT4, Type::TEXT, Type::FLOAT8, Type::INT8_ARRAY];
+    let sink = client.copy_in("COPY t FROM STDIN (FORMAT binary)").await.unwrap();
+    let writer = BinaryCopyInWriter::new(sink, &types);
+    pin_mut!(writer);
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_704_067_200);
+    for number in 0..10_000_i32 {
+        let time = start + Duration::from_secs(u64::try_from(number).unwrap());
+        let word = (number % 3 > 0).then(|| format!("word {number}"));
+        let many: Vec<Option<i64>> = vec![Some(number.into()), None];
+        writer.as_mut().write(&[&time, &number, &word, &(f64::from(number) / 4.0), &many]).await.unwrap();
+    }
+    assert_eq!(writer.finish().await.unwrap(), 10_000);
+    let stream =
+        client.copy_out("COPY (SELECT * FROM t ORDER BY ts) TO STDOUT (FORMAT binary)").await.unwrap();
+    let rows: Vec<BinaryCopyOutRow> = BinaryCopyOutStream::new(stream, &types).try_collect().await.unwrap();
+    assert_eq!(rows.len(), 10_000);
+    for (number, row) in (0..10_000_i32).zip(&rows) {
+        let time = start + Duration::from_secs(u64::try_from(number).unwrap());
+        assert_eq!((row.get::<SystemTime>(0), row.get::<i32>(1)), (time, number));
+        assert_eq!(row.get::<Option<String>>(2), (number % 3 > 0).then(|| format!("word {number}")));
+        assert_eq!(row.get::<f64>(3), f64::from(number) / 4.0);
+        assert_eq!(row.get::<Vec<Option<i64>>>(4), [Some(number.into()), None]);
+    }
+}
+
+fn seconds_after_2024(seconds: i32) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_704_067_200 + u64::try_from(seconds).unwrap())
+}
+
+#[tokio::test]
+async fn tokio_postgres_inserts_arrays_as_rows() {
+    let server = Server::start();
+    let client = connect(&server).await;
+    client.batch_execute(&MAKE.replace("w text", "w text, s symbol, f float8")).await.unwrap();
+    let statement = client
+        .prepare(
+            "INSERT INTO t (ts, v, w, s, f) SELECT * FROM unnest($1::timestamptz[], $2::int4[], $3::text[], \
+             $4::text[], $5::float8[])",
+        )
+        .await
+        .unwrap();
+    let types: Vec<&str> = statement.params().iter().map(Type::name).collect();
+    assert_eq!(types, ["_timestamptz", "_int4", "_text", "_text", "_float8"]);
+    let numbers: Vec<i32> = (0..20_000).collect();
+    let times: Vec<SystemTime> = numbers.iter().map(|number| seconds_after_2024(*number)).collect();
+    let words: Vec<Option<String>> =
+        numbers.iter().map(|number| (number % 2 == 0).then(|| format!("word {number}"))).collect();
+    let symbols: Vec<String> = numbers.iter().map(|number| format!("s{}", number % 10)).collect();
+    // An array that is shorter goes on with NULL.
+    let floats: Vec<f64> = numbers[..10_000].iter().map(|number| f64::from(*number) / 4.0).collect();
+    let count = client.execute(&statement, &[&times, &numbers, &words, &symbols, &floats]).await.unwrap();
+    assert_eq!(count, 20_000);
+    let rows = client.query("SELECT ts, v, w, s, f FROM t ORDER BY v", &[]).await.unwrap();
+    for (at, row) in rows.iter().enumerate() {
+        assert_eq!(row.get::<_, SystemTime>(0), times[at]);
+        assert_eq!((row.get::<_, i32>(1), row.get::<_, Option<String>>(2)), (numbers[at], words[at].clone()));
+        assert_eq!(
+            (row.get::<_, String>(3), row.get::<_, Option<f64>>(4)),
+            (symbols[at].clone(), floats.get(at).copied())
+        );
+    }
+    assert_eq!(rows.len(), 20_000);
+    // What is no array, or one of other elements.
+    let other =
+        client.prepare("INSERT INTO t (ts, v) SELECT * FROM unnest($1::timestamptz[], $2::int4[])").await;
+    let other = other.unwrap();
+    let mut integers = BytesMut::new();
+    vec![1_i64, 2].to_sql(&Type::INT8_ARRAY, &mut integers).unwrap();
+    let error = client.execute(&other, &[&times, &Binary(integers.to_vec())]).await.unwrap_err();
+    assert_eq!(code(&error), &SqlState::DATATYPE_MISMATCH);
+    let error = client.execute(&other, &[&times, &Binary(vec![0; 11])]).await.unwrap_err();
+    assert_eq!(code(&error), &SqlState::PROTOCOL_VIOLATION);
+    let count: i64 = client.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get(0);
+    assert_eq!(count, 20_000);
+}
+
+#[tokio::test]
+async fn tokio_postgres_inserts_as_many_parameters_as_there_can_be() {
+    let server = Server::start();
+    let client = connect(&server).await;
+    client.batch_execute(MAKE).await.unwrap();
+    let rows = 65_535 / 3;
+    let list = (0..rows).map(|row| format!("(${}, ${}, ${})", row * 3 + 1, row * 3 + 2, row * 3 + 3));
+    let sql = format!("INSERT INTO t VALUES {}", list.collect::<Vec<_>>().join(", "));
+    let numbers: Vec<i32> = (0..rows).collect();
+    let times: Vec<SystemTime> = numbers.iter().map(|number| seconds_after_2024(*number)).collect();
+    let words: Vec<Option<String>> =
+        numbers.iter().map(|number| (number % 3 > 0).then(|| number.to_string())).collect();
+    let values: Vec<&(dyn ToSql + Sync)> = (0..numbers.len())
+        .flat_map(|at| [&times[at] as &(dyn ToSql + Sync), &numbers[at], &words[at]])
+        .collect();
+    let statement = client.prepare(&sql).await.unwrap();
+    assert_eq!(statement.params().len(), 65_535);
+    let count = client.execute(&statement, &values).await.unwrap();
+    assert_eq!(count, u64::try_from(rows).unwrap());
+    let row = client.query_one("SELECT count(*), sum(v), count(w), max(ts) FROM t", &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), i64::from(rows));
+    assert_eq!(row.get::<_, i64>(1), i64::from(rows) * (i64::from(rows) - 1) / 2);
+    assert_eq!(row.get::<_, i64>(2), i64::try_from(words.iter().flatten().count()).unwrap());
+    assert_eq!(row.get::<_, SystemTime>(3), seconds_after_2024(rows - 1));
+}
+
+#[tokio::test]
+async fn tokio_postgres_reads_what_an_insert_returns() {
+    let server = Server::start();
+    let mut client = connect(&server).await;
+    client.batch_execute(&MAKE.replace("w text", "w text, s symbol")).await.unwrap();
+    let statement = client
+        .prepare("INSERT INTO t VALUES ($1, $2, $3, 'x') RETURNING v, w AS word, v * 2 AS twice, ts, s")
+        .await;
+    let statement = statement.unwrap();
+    let columns: Vec<(&str, &str)> =
+        statement.columns().iter().map(|column| (column.name(), column.type_().name())).collect();
+    let expected = [("v", "int4"), ("word", "text"), ("twice", "int4"), ("ts", "timestamptz"), ("s", "text")];
+    assert_eq!(columns, expected);
+    for number in 0..3 {
+        let time = seconds_after_2024(number);
+        let row = client.query_one(&statement, &[&time, &number, &None::<&str>]).await.unwrap();
+        assert_eq!(
+            (row.get::<_, i32>(0), row.get::<_, Option<&str>>(1), row.get::<_, i32>(2)),
+            (number, None, number * 2)
+        );
+        assert_eq!((row.get::<_, SystemTime>(3), row.get::<_, &str>(4)), (time, "x"));
+    }
+    // In a transaction the rows are there at once, and gone with it.
+    let transaction = client.transaction().await.unwrap();
+    let sql = "INSERT INTO t SELECT ts, v + 10, w, s FROM t RETURNING v";
+    let rows = transaction.query(sql, &[]).await.unwrap();
+    let mut numbers: Vec<i32> = rows.iter().map(|row| row.get(0)).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [10, 11, 12]);
+    assert_eq!(transaction.query("SELECT v FROM t", &[]).await.unwrap().len(), 6);
+    transaction.rollback().await.unwrap();
+    assert_eq!(client.query("SELECT v FROM t", &[]).await.unwrap().len(), 3);
 }
 
 #[tokio::test]

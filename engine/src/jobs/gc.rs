@@ -5,7 +5,7 @@ use std::io;
 use crate::durable;
 use crate::engine::Inner;
 use crate::error::JobError;
-use tidemark_catalog::edit::{CatalogEdit, Change};
+use tidemark_catalog::edit::Change;
 
 /// The setting that holds the number of the first log file that is kept.
 pub(crate) const FIRST_LOG_FILE: &str = "first_log_file";
@@ -15,7 +15,9 @@ pub(crate) const FIRST_LOG_FILE: &str = "first_log_file";
 pub(crate) fn truncate_log(engine: &Inner) -> Result<(), JobError> {
     let Some((numbers, first)) = engine.wal.files_below(engine.log_floor()) else { return Ok(()) };
     let setting = Change::PutSetting { name: FIRST_LOG_FILE.to_owned(), value: first.to_string() };
-    engine.commit_edit(&CatalogEdit::new().with(setting))?;
+    // What these files say of producers must outlive them.
+    let producers = engine.producers.edit(&engine.catalog.view(), engine.env.clock.wall_us());
+    engine.commit_edit(&producers.with(setting))?;
     fail::fail_point!("log::before_remove");
     match engine.wal.remove_files(&numbers) {
         Ok(()) => engine.metrics.log_files_removed.add(numbers.len() as u64),

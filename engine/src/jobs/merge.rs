@@ -16,18 +16,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemark_catalog::collection::Collection;
-use tidemark_catalog::edit::{CatalogEdit, Change};
 use tidemark_catalog::error::EditError;
 use tidemark_catalog::ids::{CollectionId, PartitionId, SegmentId};
 use tidemark_catalog::partition::Partition;
 use tidemark_catalog::segment::Segment;
 
 use crate::collection::{CollectionRuntime, SymbolDictionaries};
+use crate::dedup::keys::KeyEncoder;
+use crate::dedup::resolve::KeyReader;
+use crate::dedup::shadow::{index_of, shadowed};
 use crate::engine::Inner;
 use crate::error::JobError;
 use crate::jobs::Job;
 use crate::jobs::pace::Pace;
+use crate::manifest::{Joins, ManifestEdit};
 use crate::missing::MissingValues;
+use crate::segment::deleted::Positions;
 use crate::segment::handle::SegmentHandle;
 use crate::segment::merge::{MergedRowGroups, merged_columns, unbounded_columns};
 use crate::segment::writer::{NewSegment, Written};
@@ -80,6 +84,8 @@ struct Task {
     partition: PartitionId,
     inputs: Vec<Arc<SegmentHandle>>,
     reason: MergeReason,
+    /// The live segments when the inputs were chosen.
+    known: HashSet<SegmentId>,
     /// Under which the inputs were looked at.
     epoch: u64,
 }
@@ -112,7 +118,7 @@ pub(crate) fn merge_all(engine: &Inner, runtime: &Arc<CollectionRuntime>) -> Res
     let view = engine.catalog.view();
     let known = view.collection(runtime.id).ok_or(JobError::Dropped(runtime.id))?;
     for partition in known.partitions.values() {
-        while let Some(task) = task(engine, runtime, partition, |segments| pick_all(segments))? {
+        while let Some(task) = task(engine, runtime, partition, pick_all)? {
             match carry_out(engine, &task) {
                 // A delete, or a partition that was dropped: what is there now is another matter.
                 Err(JobError::Cancelled) => runtime.wait_for_deletes(),
@@ -179,6 +185,7 @@ fn task(
     let wanted: HashSet<SegmentId> = pick.inputs.into_iter().collect();
     let inputs = live.into_iter().filter(|handle| wanted.contains(&handle.segment().id));
     let (inputs, epoch) = (inputs.map(Arc::clone).collect(), state.merge_epoch);
+    let known = state.segments.iter().map(|handle| handle.segment().id).collect();
     drop(state);
     let task = Task {
         runtime: Arc::clone(runtime),
@@ -188,6 +195,7 @@ fn task(
         partition: partition.id,
         inputs,
         reason: pick.reason,
+        known,
         epoch,
     };
     engine.metrics.merges_started.add(1);
@@ -267,58 +275,95 @@ fn write(engine: &Inner, task: &Task, input_bytes: u64) -> Result<Option<Written
 
 /// Step 3.
 fn publish(engine: &Inner, task: &Task, written: Option<Written>) -> Result<Option<Written>, JobError> {
-    let runtime = &task.runtime;
-    let discard = || {
-        if let Some(written) = &written {
-            engine.discard_segment_file(runtime.id, written.id);
+    let published = publish_output(engine, task, written.as_ref());
+    match published {
+        Ok(()) => Ok(written),
+        // Whether the edit is durable is not known: the next opening finds out.
+        Err(error @ JobError::Publish(EditError::Storage(_) | EditError::Poisoned)) => Err(error),
+        Err(error) => {
+            if let Some(written) = &written {
+                engine.discard_segment_file(task.runtime.id, written.id);
+            }
+            Err(match error {
+                // A partition, or the collection, went meanwhile, and the inputs with it.
+                JobError::Dropped(_)
+                | JobError::Publish(EditError::NoSegment(_) | EditError::NoPartition(_)) => {
+                    JobError::Cancelled
+                }
+                other => other,
+            })
         }
-    };
+    }
+}
+
+fn publish_output(engine: &Inner, task: &Task, written: Option<&Written>) -> Result<(), JobError> {
+    let runtime = &task.runtime;
     let _publishing = runtime.begin_publishing();
     let overtaken = {
         let state = runtime.lock();
         state.merge_epoch != task.epoch || state.deletes > 0
     };
     if overtaken {
-        discard();
         return Err(JobError::Cancelled);
     }
-    let output = written.as_ref().map(|written| Arc::new(merged_segment(task, written)));
-    let mut edit = CatalogEdit::new();
-    for input in &task.inputs {
-        edit.push(Change::RetireSegment { collection: runtime.id, segment: input.segment().id });
-    }
-    if let Some(output) = &output {
-        edit.push(Change::AddSegment(Arc::clone(output)));
-    }
-    fail::fail_point!("merge::before_publish", |_| {
-        discard();
-        Err(JobError::Injected("merge::before_publish"))
-    });
-    match engine.commit_edit(&edit) {
-        Ok(_) => {}
-        // Whether the edit is durable is not known: the next opening finds out.
-        Err(error @ (EditError::Storage(_) | EditError::Poisoned)) => return Err(error.into()),
-        Err(error) => {
-            discard();
-            return Err(match error {
-                // A partition, or the collection, went meanwhile, and the inputs with it.
-                EditError::NoCollection(_) | EditError::NoSegment(_) | EditError::NoPartition(_) => {
-                    JobError::Cancelled
-                }
-                other => other.into(),
-            });
+    let mut edit = ManifestEdit::new(engine, runtime, Arc::clone(&task.collection));
+    task.inputs.iter().for_each(|input| edit.retire(input.segment().id));
+    let mut joins = Joins::NoRowIsLeft;
+    if let Some(written) = written {
+        let segment = merged_segment(task, written);
+        let added = replaced(engine, task, &segment).and_then(|gone| edit.add(segment, gone));
+        match added {
+            Ok(added) => joins = added,
+            Err(error) => {
+                edit.discard();
+                return Err(error);
+            }
         }
     }
+    fail::fail_point!("merge::before_publish", |_| {
+        edit.discard();
+        Err(JobError::Injected("merge::before_publish"))
+    });
+    let published = edit.commit()?;
     fail::fail_point!("merge::after_publish");
-    let output = output.map(|output| Arc::new(engine.segment_handle(&task.collection, output)));
-    let retired: HashSet<SegmentId> = task.inputs.iter().map(|input| input.segment().id).collect();
-    let mut state = runtime.lock();
-    let kept = state.segments.iter().filter(|handle| !retired.contains(&handle.segment().id));
-    state.segments = Arc::new(kept.cloned().chain(output).collect());
-    drop(state);
-    task.inputs.iter().for_each(|input| input.retire());
-    engine.executor.submit(Job::CollectGarbage, Duration::ZERO);
-    Ok(written)
+    published.show(|_| {});
+    if let Some(written) = written
+        && joins == Joins::NoRowIsLeft
+    {
+        engine.discard_segment_file(runtime.id, written.id);
+    }
+    Ok(())
+}
+
+/// The rows of the output that have later ones in segments that were published while it was written.
+fn replaced(engine: &Inner, task: &Task, output: &Segment) -> Result<Positions, JobError> {
+    let collection = &task.collection;
+    if collection.timeseries().dedup_key.is_empty() || forgets_replaced() {
+        return Ok(Positions::new());
+    }
+    let live = Arc::clone(&task.runtime.lock().segments);
+    let is_newer = |handle: &&Arc<SegmentHandle>| {
+        let segment = handle.segment();
+        !task.known.contains(&segment.id)
+            && segment.time_min <= output.time_max
+            && output.time_min <= segment.time_max
+    };
+    let newer: Vec<Arc<SegmentHandle>> = live.iter().filter(is_newer).map(Arc::clone).collect();
+    if newer.is_empty() {
+        return Ok(Positions::new());
+    }
+    let (encoder, symbols) = (KeyEncoder::new(collection)?, task.runtime.symbols());
+    let reader = KeyReader { collection, symbols: &symbols, encoder: &encoder };
+    let index = index_of(&reader, &newer, &engine.budget)?;
+    let output = engine.segment_handle(collection, Arc::new(output.clone()));
+    Ok(shadowed(&reader, &output, &[&index])?)
+}
+
+/// A defect that tests put in to see that they would notice it: the output keeps rows that were replaced
+/// while it was written.
+fn forgets_replaced() -> bool {
+    fail::fail_point!("merge::forget_replaced", |_| true);
+    false
 }
 
 fn merged_segment(task: &Task, written: &Written) -> Segment {

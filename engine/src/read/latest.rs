@@ -79,7 +79,7 @@ pub fn latest(
     let time_key = collection.timeseries().time_key;
     let columns = series.iter().copied().chain([time_key]).collect();
     let scan = plan(snapshot, ScanRequest { columns, ..request.clone() })?;
-    let answer = Arc::new(Shared::new(collection, request, snapshot));
+    let answer = Arc::new(Shared::new(collection, request, snapshot)?);
     Ok(Latest { scan, answer, series, time_key })
 }
 

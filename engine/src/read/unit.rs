@@ -7,10 +7,10 @@ use arrow::array::{ArrayRef, RecordBatch};
 use tidemark_catalog::ids::{ColumnId, SegmentId};
 
 use crate::error::ReadError;
-use crate::memtable::Chunk;
 use crate::read::rows::{Rows, build_batch};
 use crate::read::{ScanUnit, Shared, Unit};
 use crate::segment::reader::SegmentBlocks;
+use crate::snapshot::SnapshotChunk;
 
 /// Wanted rows that lie together, with the columns that were asked for.
 #[derive(Debug)]
@@ -49,14 +49,15 @@ impl UnitBlocks {
     /// Blocks with the rows that fulfil the request's predicates.
     pub(crate) fn wanted(unit: &ScanUnit, shared: &Arc<Shared>) -> Result<UnitBlocks, ReadError> {
         let source = match &unit.0 {
-            Unit::Chunk { chunk, row_count } => {
-                let ends = row_count.div_ceil(shared.request.batch_rows);
-                let ends = u32::try_from(ends).expect("a chunk has fewer rows");
-                let blocks = ChunkRows::Unfiltered { next: 0, end: ends };
-                Source::Chunk(ChunkBlocks { chunk: Arc::clone(chunk), row_count: *row_count, blocks })
+            Unit::Chunk(chunk) => {
+                let end = chunk.row_count.div_ceil(shared.request.batch_rows);
+                let end = u32::try_from(end).expect("a chunk has fewer rows");
+                let rows = ChunkRows::Unfiltered { next: 0, end };
+                Source::Chunk(ChunkBlocks { chunk: chunk.clone(), rows })
             }
-            Unit::RowGroup { segment, selection } => {
-                Source::Segment(Box::new(SegmentBlocks::wanted(Arc::clone(segment), selection)?))
+            Unit::RowGroup { segment, keys, selection } => {
+                let (segment, keys) = (Arc::clone(segment), keys.clone());
+                Source::Segment(Box::new(SegmentBlocks::wanted(segment, keys, selection)?))
             }
         };
         Ok(UnitBlocks { shared: Arc::clone(shared), source })
@@ -69,19 +70,16 @@ impl UnitBlocks {
         rows: BTreeMap<u32, Vec<u32>>,
     ) -> Result<UnitBlocks, ReadError> {
         let source = match &unit.0 {
-            Unit::Chunk { chunk, row_count } => {
-                let chunk = Arc::clone(chunk);
-                let place = |number| ChunkBlocks::place(*row_count, number, shared);
+            Unit::Chunk(chunk) => {
+                let place = |number| ChunkBlocks::place(chunk.row_count, number, shared);
                 let rows = rows.iter().map(|(number, rows)| (*number, Rows::of(rows, place(*number).1)));
-                let blocks = ChunkRows::Found(rows.collect::<Vec<_>>().into_iter());
-                Source::Chunk(ChunkBlocks { chunk, row_count: *row_count, blocks })
+                let rows = ChunkRows::Found(rows.collect::<Vec<_>>().into_iter());
+                Source::Chunk(ChunkBlocks { chunk: chunk.clone(), rows })
             }
-            Unit::RowGroup { segment, selection } => Source::Segment(Box::new(SegmentBlocks::of_rows(
-                Arc::clone(segment),
-                selection,
-                &rows,
-                shared,
-            )?)),
+            Unit::RowGroup { segment, selection, .. } => {
+                let segment = Arc::clone(segment);
+                Source::Segment(Box::new(SegmentBlocks::of_rows(segment, selection, &rows, shared)?))
+            }
         };
         Ok(UnitBlocks { shared: Arc::clone(shared), source })
     }
@@ -105,10 +103,8 @@ impl Iterator for UnitBlocks {
 /// A chunk of a memtable, a batch's worth of rows at a time.
 #[derive(Debug)]
 struct ChunkBlocks {
-    chunk: Arc<Chunk>,
-    /// Rows that are seen.
-    row_count: usize,
-    blocks: ChunkRows,
+    chunk: SnapshotChunk,
+    rows: ChunkRows,
 }
 
 #[derive(Debug)]
@@ -120,7 +116,7 @@ enum ChunkRows {
 impl ChunkBlocks {
     fn next(&mut self, shared: &Shared) -> Option<Result<UnitBlock, ReadError>> {
         loop {
-            let (number, found) = match &mut self.blocks {
+            let (number, found) = match &mut self.rows {
                 ChunkRows::Found(rows) => {
                     let (number, rows) = rows.next()?;
                     (number, Ok(rows))
@@ -153,13 +149,17 @@ impl ChunkBlocks {
     }
 
     fn column(&self, id: ColumnId, number: u32, shared: &Shared) -> Option<ArrayRef> {
-        let (start, len) = ChunkBlocks::place(self.row_count, number, shared);
-        self.chunk.column(id).map(|array| array.slice(start, len))
+        let (start, len) = ChunkBlocks::place(self.chunk.row_count, number, shared);
+        self.chunk.chunk.column(id).map(|array| array.slice(start, len))
     }
 
     fn find_rows(&self, number: u32, shared: &Shared) -> Result<Rows, ReadError> {
-        let (_, len) = ChunkBlocks::place(self.row_count, number, shared);
+        let (start, len) = ChunkBlocks::place(self.chunk.row_count, number, shared);
         let mut rows = Rows::all(len);
+        if let (Some(resolution), Some((keys, first_row))) = (&shared.resolution, &self.chunk.keys) {
+            let array = |id| self.column(id, number, shared);
+            rows = rows.and(&resolution.in_layer(keys, first_row + start, len, array)?);
+        }
         for (at, predicate) in shared.request.predicates.iter().enumerate() {
             if rows.is_empty() {
                 break;

@@ -133,6 +133,12 @@ impl SegmentHandle {
         }
     }
 
+    /// A new segment some of whose rows are deleted, if any are, as its record says.
+    pub(crate) fn without(mut self, gone: Option<Positions>) -> SegmentHandle {
+        self.deleted = gone.map(Arc::new);
+        self
+    }
+
     pub(crate) fn segment(&self) -> &Arc<Segment> {
         &self.segment
     }

@@ -138,10 +138,10 @@ impl<'a> MergedRowGroups<'a> {
 
     /// Puts an input back with its next batch, if it has one.
     fn advance(&mut self, mut stream: SegmentStream, arrival: Arrival) -> Result<(), JobError> {
-        while let Some((row_count, arrays)) = stream.next()? {
-            // All rows of a batch may be deleted.
-            if row_count > 0 {
-                let batch = self.batch(row_count, arrays)?;
+        while let Some(block) = stream.next()? {
+            // All rows of a block may be deleted.
+            if block.row_count() > 0 {
+                let batch = self.batch(block.row_count(), block.arrays)?;
                 self.cursors.push(Reverse(Cursor { stream, batch: Arc::new(batch), run: 0, at: 0, arrival }));
                 return Ok(());
             }

@@ -15,6 +15,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection};
 use tidemark_catalog::ids::ColumnId;
 
+use crate::dedup::index::LayerIndex;
 use crate::error::ReadError;
 use crate::read::Shared;
 use crate::read::rows::Rows;
@@ -50,10 +51,15 @@ struct Filtered {
 /// Decoded blocks of a column, by their numbers.
 type Held = HashMap<u32, ArrayRef>;
 
+/// Rows of blocks, and the columns that were looked at to find them.
+type LastRows = (Vec<(u32, Rows)>, HashMap<ColumnId, Held>);
+
 /// A row group that is being read.
 #[derive(Debug)]
 struct RowGroup {
     handle: Arc<SegmentHandle>,
+    /// The keys of a segment that is staged, not in the manifest.
+    keys: Option<Arc<LayerIndex>>,
     open: Arc<OpenSegment>,
     index: usize,
     /// The position of its first row in the segment.
@@ -62,12 +68,13 @@ struct RowGroup {
 }
 
 impl SegmentBlocks {
-    /// The rows that fulfil the predicates of the request.
+    /// The rows that fulfil the predicates of the request. `keys` are those of a staged segment.
     pub(crate) fn wanted(
         handle: Arc<SegmentHandle>,
+        keys: Option<Arc<LayerIndex>>,
         selection: &RowGroupSelection,
     ) -> Result<SegmentBlocks, ReadError> {
-        let group = RowGroup::new(handle, selection.row_group)?;
+        let group = RowGroup { keys, ..RowGroup::new(handle, selection.row_group)? };
         Ok(SegmentBlocks { group, state: State::Unfiltered(selection.blocks.clone()) })
     }
 
@@ -111,14 +118,14 @@ impl RowGroup {
         let open = handle.open()?;
         let row_count = open.row_group_rows(index);
         let start = open.row_group_start(index);
-        Ok(RowGroup { handle, open, index, start, row_count })
+        Ok(RowGroup { handle, keys: None, open, index, start, row_count })
     }
 
     /// Finds the rows of these blocks that fulfil the predicates.
     fn find_rows(&self, shared: &Shared, blocks: &[u32]) -> Result<Filtered, ReadError> {
         let left = blocks.iter().map(|block| (*block, self.live_rows(*block)));
-        let mut left: Vec<(u32, Rows)> = left.filter(|(_, rows)| !rows.is_empty()).collect();
-        let mut held: HashMap<ColumnId, Held> = HashMap::new();
+        let left: Vec<(u32, Rows)> = left.filter(|(_, rows)| !rows.is_empty()).collect();
+        let (mut left, mut held) = self.last_rows(shared, left)?;
         for (number, predicate) in shared.request.predicates.iter().enumerate() {
             let id = predicate.column();
             let mut column = self.column(shared, id, &left, held.remove(&id).unwrap_or_default())?;
@@ -136,6 +143,47 @@ impl RowGroup {
             held.insert(id, kept);
         }
         self.answer(shared, left, held)
+    }
+
+    /// Leaves out rows of whose keys there are later ones; gives the columns that were looked at.
+    fn last_rows(&self, shared: &Shared, rows: Vec<(u32, Rows)>) -> Result<LastRows, ReadError> {
+        let mut held: HashMap<ColumnId, Held> = HashMap::new();
+        let segment = self.handle.segment();
+        let resolution = shared.resolution.as_ref().filter(|resolution| {
+            self.keys.is_some() || resolution.concerns(segment.time_min, segment.time_max)
+        });
+        let Some(resolution) = resolution else { return Ok((rows, held)) };
+        let mut columns: HashMap<ColumnId, ColumnBlocks> = HashMap::new();
+        for id in resolution.columns() {
+            let column = self.column(shared, id, &rows, Held::new())?;
+            columns.extend(column.map(|column| (id, column)));
+        }
+        let mut left = Vec::with_capacity(rows.len());
+        for (block, rows) in rows {
+            let len = self.block_len(block);
+            let mut arrays: HashMap<ColumnId, ArrayRef> = HashMap::new();
+            for (id, column) in &mut columns {
+                arrays.insert(*id, column.next(self, block)?);
+            }
+            let array = |id| arrays.get(&id).map(Arc::clone);
+            let rows = match &self.keys {
+                Some(keys) => {
+                    let start = self.block_start(block) as usize;
+                    rows.and(&resolution.in_layer(keys, start, len, array)?)
+                }
+                None => match resolution.in_segment(len, array)? {
+                    Some(last) => rows.and(&last),
+                    None => rows,
+                },
+            };
+            if !rows.is_empty() {
+                left.push((block, rows));
+                for (id, array) in arrays {
+                    held.entry(id).or_default().insert(block, array);
+                }
+            }
+        }
+        Ok((left, held))
     }
 
     /// Makes the columns of the request ready for these rows.

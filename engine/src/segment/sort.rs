@@ -4,7 +4,7 @@
 //!    NULL last. Symbols are ranked once per distinct text.
 //! 2. The ranks of all series key columns are packed into one number per row. When 64 bits do not
 //!    suffice, what is packed so far is ranked again, which needs at most 32.
-//! 3. Rows are sorted by (packed ranks, time, arrival).
+//! 3. Rows are sorted by (packed ranks, time, ranks of what else is in a `dedup_key`, arrival).
 
 use std::sync::Arc;
 
@@ -28,7 +28,8 @@ pub(crate) struct RowRef {
     pub(crate) row: u32,
 }
 
-/// The rows in the order of a segment.
+/// The rows in the order of a segment. Of rows with equal keys, where the collection has a `dedup_key`,
+/// only the last one that was committed.
 pub(crate) fn sorted_rows(
     collection: &Collection,
     chunks: &[Arc<Chunk>],
@@ -36,30 +37,52 @@ pub(crate) fn sorted_rows(
     symbols: impl Fn(ColumnId) -> Option<Arc<SymbolDictionary>>,
 ) -> Result<Vec<RowRef>, ArrowError> {
     let options = collection.timeseries();
-    let mut series = Packed { values: vec![0; rows.len()], bits: 0 };
-    for key in &options.series_key {
-        let column = collection.schema.column(*key).expect("an invariant of the catalog");
-        let ranks = match &column.column_type {
-            ColumnType::Symbol => {
-                let dictionary = symbols(*key).expect("every symbol column has a dictionary");
-                symbol_ranks(chunks, &rows, *key, &dictionary.values())
-            }
-            other => value_ranks(chunks, &rows, *key, other)?,
-        };
-        series.append(&ranks);
-    }
+    let ranked = |columns: &mut dyn Iterator<Item = ColumnId>| {
+        let mut packed = Packed { values: vec![0; rows.len()], bits: 0 };
+        for id in columns {
+            let column = collection.schema.column(id).expect("an invariant of the catalog");
+            let ranks = match &column.column_type {
+                ColumnType::Symbol => {
+                    let dictionary = symbols(id).expect("every symbol column has a dictionary");
+                    symbol_ranks(chunks, &rows, id, &dictionary.values())
+                }
+                other => value_ranks(chunks, &rows, id, other)?,
+            };
+            packed.append(&ranks);
+        }
+        Ok::<Vec<u64>, ArrowError>(packed.values)
+    };
+    let series = ranked(&mut options.series_key.iter().copied())?;
+    // What a key against duplicates has besides series and time.
+    let in_order = |id: &ColumnId| *id == options.time_key || options.series_key.contains(id);
+    let rest = ranked(&mut options.dedup_key.iter().copied().filter(|id| !in_order(id)))?;
     let times: Vec<&[i64]> = chunks
         .iter()
         .map(|chunk| timestamp_values(chunk.column(options.time_key).expect("a time in every row")))
         .collect();
-    let mut keyed: Vec<(u64, i64, RowRef)> = rows
+    let mut keyed: Vec<Keyed> = rows
         .iter()
-        .zip(&series.values)
-        .map(|(row, series)| (*series, times[row.chunk as usize][row.row as usize], *row))
+        .zip(series.iter().zip(&rest))
+        .map(|(row, (series, rest))| Keyed {
+            key: (*series, times[row.chunk as usize][row.row as usize], *rest),
+            row: *row,
+        })
         .collect();
     // Chunks and rows stand in the order of commits, so this order has no ties.
-    keyed.sort_unstable_by_key(|(series, time, row)| (*series, *time, row.chunk, row.row));
-    Ok(keyed.into_iter().map(|(_, _, row)| row).collect())
+    keyed.sort_unstable_by_key(|keyed| (keyed.key, keyed.row.chunk, keyed.row.row));
+    if !options.dedup_key.is_empty() {
+        // From the end, so that of equal keys the last one stays.
+        keyed.reverse();
+        keyed.dedup_by_key(|keyed| keyed.key);
+        keyed.reverse();
+    }
+    Ok(keyed.into_iter().map(|keyed| keyed.row).collect())
+}
+
+/// A row with its series, its time, and what else is in a key against duplicates.
+struct Keyed {
+    key: (u64, i64, u64),
+    row: RowRef,
 }
 
 /// Ranks of several columns in one number per row.

@@ -28,6 +28,28 @@ pub(crate) struct SegmentStream {
     position: u32,
 }
 
+/// Rows that follow one another in a segment, without those that are deleted.
+#[derive(Debug)]
+pub(crate) struct StreamBlock {
+    start: u32,
+    rows: Rows,
+    /// Each wanted column as blocks have it, cut to the rows; no array for one that the file does not have.
+    pub(crate) arrays: Vec<Option<ArrayRef>>,
+}
+
+impl StreamBlock {
+    pub(crate) fn row_count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The position of each row in the segment.
+    pub(crate) fn positions(&self) -> Vec<u32> {
+        let mut positions = Vec::with_capacity(self.rows.len());
+        self.rows.for_each(|row| positions.push(self.start + u32::try_from(row).expect("a block is small")));
+        positions
+    }
+}
+
 impl SegmentStream {
     /// Starts reading these columns.
     pub(crate) fn open(
@@ -55,22 +77,23 @@ impl SegmentStream {
         Ok(SegmentStream { open, reader, columns: sources, deleted: handle.deleted().cloned(), position: 0 })
     }
 
-    /// The next rows that are not deleted: their number, and each column as blocks have it; no array for a column that
-    /// the file does not have.
-    pub(crate) fn next(&mut self) -> Result<Option<(usize, Vec<Option<ArrayRef>>)>, ReadError> {
+    /// The next rows; blocks of which no row is left are among them.
+    pub(crate) fn next(&mut self) -> Result<Option<StreamBlock>, ReadError> {
         let batch = match self.reader.next() {
             None => return Ok(None),
             Some(Ok(batch)) => batch,
             Some(Err(error)) => return Err(self.open.input.failure().unwrap_or_else(|| error.into())),
         };
-        let live = self.live_rows(batch.num_rows());
-        let cutter = live.cutter();
+        let start = self.position;
+        let rows = self.live_rows(batch.num_rows());
+        let cutter = rows.cutter();
         let arrays = self.columns.iter_mut().map(|column| {
             let Some((at, decoder)) = column else { return Ok(None) };
             let array = decoder.decode(batch.column(*at))?;
             Ok(Some(cutter.cut(&array)?))
         });
-        Ok(Some((live.len(), arrays.collect::<Result<Vec<_>, ReadError>>()?)))
+        let arrays = arrays.collect::<Result<Vec<_>, ReadError>>()?;
+        Ok(Some(StreamBlock { start, rows, arrays }))
     }
 
     fn live_rows(&mut self, len: usize) -> Rows {

@@ -22,6 +22,9 @@
 //!          8  system time, i64          16  body, then zeros up to a multiple of 8
 //! ```
 //!
+//! number   of a producer, at the start of the body of a record that has one:
+//!          0  length of the name, u16    2  the name, UTF-8        then the number, u64
+//!
 //! The records of a frame have the LSNs `first LSN`, `first LSN + 1`, …. The CRC of a payload
 //! starts from the CRC of the payload before it (in the first frame of a file, from the header's
 //! `chain`, which is the last payload CRC of the previous file), so a frame that does not follow its
@@ -46,8 +49,8 @@ pub(crate) const FRAME_HEADER_BYTES: usize = 40;
 pub(crate) const RECORD_HEADER_BYTES: usize = 16;
 pub(crate) const ALIGNMENT: usize = 8;
 
-/// The version of every kind of record body.
-pub(crate) const RECORD_VERSION: u8 = 1;
+/// The newest version of a record.
+pub(crate) const RECORD_VERSION: u8 = 2;
 
 const _: () = assert!(FILE_HEADER_BYTES.is_multiple_of(ALIGNMENT));
 const _: () = assert!(FRAME_HEADER_BYTES.is_multiple_of(ALIGNMENT));
@@ -168,6 +171,10 @@ pub(crate) enum RecordKind {
     BulkCommit = 4,
     /// The bulk write will never be committed.
     BulkAbort = 5,
+    /// A `Write` that a producer numbered: its number, then the body of a `Write`.
+    SequencedWrite = 6,
+    /// A `BulkCommit` that a producer numbered: its number, then the body of a `BulkCommit`.
+    SequencedBulkCommit = 7,
 }
 
 impl RecordKind {
@@ -178,9 +185,19 @@ impl RecordKind {
             RecordKind::BulkRows,
             RecordKind::BulkCommit,
             RecordKind::BulkAbort,
+            RecordKind::SequencedWrite,
+            RecordKind::SequencedBulkCommit,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == tag)
+    }
+
+    /// The version that brought it.
+    fn version(self) -> u8 {
+        match self {
+            RecordKind::SequencedWrite | RecordKind::SequencedBulkCommit => 2,
+            _ => 1,
+        }
     }
 }
 
@@ -200,7 +217,7 @@ pub(crate) const fn record_bytes(body_bytes: usize) -> usize {
 pub(crate) fn encode_record(payload: &mut Vec<u8>, record: &RawRecord<'_>) {
     let body_bytes = u32::try_from(record.body.len()).expect("the writer bounds the size of a record");
     payload.extend_from_slice(&body_bytes.to_le_bytes());
-    payload.extend_from_slice(&[record.kind as u8, RECORD_VERSION, 0, 0]);
+    payload.extend_from_slice(&[record.kind as u8, record.kind.version(), 0, 0]);
     payload.extend_from_slice(&record.system_time_us.to_le_bytes());
     payload.extend_from_slice(record.body);
     payload.resize(aligned(payload.len()), 0);
@@ -223,6 +240,22 @@ pub(crate) fn decode_record(payload: &[u8]) -> Result<(RawRecord<'_>, &[u8]), Wa
     Ok((RawRecord { kind, system_time_us, body }, rest))
 }
 
+/// Starts a body with a producer's number.
+pub(crate) fn encode_number(body: &mut Vec<u8>, producer: &str, sequence: u64) {
+    let len = u16::try_from(producer.len()).expect("names of producers are shorter");
+    body.extend_from_slice(&len.to_le_bytes());
+    body.extend_from_slice(producer.as_bytes());
+    body.extend_from_slice(&sequence.to_le_bytes());
+}
+
+/// The producer's number at the start of a body, and what follows it.
+pub(crate) fn decode_number(body: &[u8]) -> Option<(&str, u64, &[u8])> {
+    let (len, rest) = body.split_first_chunk::<2>()?;
+    let (name, rest) = rest.split_at_checked(u16::from_le_bytes(*len).into())?;
+    let (sequence, rest) = rest.split_first_chunk::<8>()?;
+    Some((std::str::from_utf8(name).ok()?, u64::from_le_bytes(*sequence), rest))
+}
+
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
@@ -237,6 +270,9 @@ mod tests {
 
     /// A file header, a frame with two records: a change here is a change of format.
     const GOLDEN: &str = include_str!("../../../tests/golden/wal_v1.txt");
+
+    /// The records that version 2 brought.
+    const GOLDEN_V2: &str = include_str!("../../../tests/golden/wal_v2.txt");
 
     fn sample() -> (FileHeader, FrameHeader, Vec<u8>) {
         let header = FileHeader {
@@ -275,6 +311,21 @@ mod tests {
             hex(&payload)
         );
         assert_eq!(text, GOLDEN);
+    }
+
+    #[test]
+    fn bytes_of_version_2_are_pinned_and_read_back() {
+        let mut body = Vec::new();
+        encode_number(&mut body, "telegraf-1", 77);
+        body.extend_from_slice(b"abc");
+        let mut payload = Vec::new();
+        for kind in [RecordKind::SequencedWrite, RecordKind::SequencedBulkCommit] {
+            encode_record(&mut payload, &RawRecord { kind, system_time_us: 77, body: &body });
+        }
+        assert_eq!(format!("payload {}\n", hex(&payload)), GOLDEN_V2);
+        let (record, _) = decode_record(&payload).unwrap();
+        assert_eq!(decode_number(record.body), Some(("telegraf-1", 77, &b"abc"[..])));
+        assert_eq!(decode_number(&body[..12]), None);
     }
 
     #[test]

@@ -38,6 +38,11 @@ use crate::wal::reader::file_name;
 /// Records are gathered into frames of about this many bytes; a larger record has a frame alone.
 const FRAME_BYTES_SOFT: usize = 4 << 20;
 
+/// Bodies of at least and at most so many bytes are kept for the next ones, and so many of them.
+const SPARE_BYTES_MIN: usize = 256 << 10;
+const SPARE_BYTES_MAX: usize = 8 << 20;
+const SPARE_BODIES_MAX: usize = 4;
+
 /// The largest body of a record.
 pub(crate) const RECORD_BYTES_MAX: usize = 1 << 30;
 
@@ -84,6 +89,8 @@ pub(crate) struct Wal {
     /// Signalled when the queue gets its first record, and on closing.
     work: Condvar,
     output: Mutex<Output>,
+    /// Memory of bodies that were written, for the next ones. Taken with no other lock held.
+    spare_bodies: Mutex<Vec<Vec<u8>>>,
     visible: AtomicU64,
     durable: AtomicU64,
     poisoned: AtomicBool,
@@ -171,6 +178,7 @@ impl Wal {
                 used,
                 payload: Vec::new(),
             }),
+            spare_bodies: Mutex::default(),
             visible: AtomicU64::new(last),
             durable: AtomicU64::new(last),
             poisoned: AtomicBool::new(false),
@@ -179,6 +187,28 @@ impl Wal {
             segment_bytes,
             system_identifier: from.system_identifier,
             on_failure,
+        }
+    }
+
+    /// An empty body with room for so many bytes.
+    pub(crate) fn new_body(&self, bytes: usize) -> Vec<u8> {
+        let mut spare = self.lock_spare_bodies();
+        match spare.iter().position(|body| body.capacity() >= bytes && bytes >= SPARE_BYTES_MIN) {
+            Some(at) => spare.swap_remove(at),
+            None => Vec::with_capacity(bytes),
+        }
+    }
+
+    /// Keeps the memory of a large body for the next one: memory that goes back to the system comes from it
+    /// page by page, each to be cleared.
+    fn keep_body(&self, mut body: Vec<u8>) {
+        if !(SPARE_BYTES_MIN..=SPARE_BYTES_MAX).contains(&body.capacity()) {
+            return;
+        }
+        body.clear();
+        let mut spare = self.lock_spare_bodies();
+        if spare.len() < SPARE_BODIES_MAX {
+            spare.push(body);
         }
     }
 
@@ -428,6 +458,7 @@ impl Wal {
         match written {
             Ok(()) => {
                 for queued in batch {
+                    self.keep_body(queued.body);
                     // A writer that stopped waiting needs no answer.
                     queued.committed.send(Ok(())).ok();
                 }
@@ -467,7 +498,9 @@ impl Wal {
     pub(crate) fn files_below(&self, lsn: Lsn) -> Option<(Vec<u64>, u64)> {
         let output = self.lock_output();
         let used = &output.used;
-        // A file's records end where the next one's begin.
+        // A file's records end where the next one's begin. The first file that is kept must be there
+        // after a crash, so its first record, and with it its header, is durable.
+        let lsn = lsn.min(self.durable_lsn());
         let removable = (1..used.len()).take_while(|next| used[*next].1 <= lsn).count();
         let numbers = used.iter().take(removable).map(|(number, _)| *number).collect();
         (removable > 0).then(|| (numbers, used[removable].0))
@@ -519,6 +552,10 @@ impl Wal {
         let error = Arc::new(error);
         self.on_failure.call(&format!("the write-ahead log cannot be written: {error}"));
         error
+    }
+
+    fn lock_spare_bodies(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.spare_bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_queue(&self) -> MutexGuard<'_, Queue> {

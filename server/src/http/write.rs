@@ -1,190 +1,160 @@
-//! Line protocol over HTTP. 204 says that every line is durable and visible; any other answer, that
-//! none is.
+//! Line protocol over HTTP. 204 says that every line is durable and visible. Any other answer says how
+//! many lines are, and which are not right: none is, unless the request asked for those that are right.
 
-use std::collections::HashMap;
-use std::io::Read;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Query, State};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use flate2::read::MultiGzDecoder;
 use serde_json::json;
+use tidemark_catalog::types::TimeUnit;
 
 use crate::config::BOOTSTRAP_NAME;
-use crate::error::SqlError;
-use crate::http::BODY_BYTES_MAX;
-use crate::http::auth::authenticate;
+use crate::http::call::{Call, Held, note_repeated, wrong_parameter};
+use crate::http::refusal::Refusal;
+use crate::ingest::{OnBadRow, Options, Outcome, Refused, Rejected, ingest};
 use crate::lineprotocol::Precision;
-use crate::lineprotocol::write::{Refused, prepare};
-use crate::server::Server;
-use crate::sql::rows::write_durably;
-use crate::sqlstate;
+use crate::lineprotocol::request::Lines;
+use crate::metrics::{ErrorKind, Protocol};
 
-/// What a client is told to wait when the server is busy.
-const RETRY_AFTER_SECONDS: &str = "1";
+/// A version of InfluxDB's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Api {
+    /// The parameter that names the database.
+    database: &'static str,
+    /// The unit of timestamps where none is named.
+    precision: Precision,
+}
 
-type Parameters = Query<HashMap<String, String>>;
+const VERSION_1: Api = Api { database: "db", precision: Precision::Nanosecond };
+const VERSION_2: Api = Api { database: "bucket", precision: Precision::Nanosecond };
+const VERSION_3: Api = Api { database: "db", precision: Precision::Auto };
 
 /// `POST /write`
-pub(super) async fn version_1(
-    State(server): State<Arc<Server>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Query(parameters): Parameters,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    answer(&server, write(&server, peer, &parameters, "db", &headers, body).await)
+pub(super) async fn version_1(call: Call) -> Response {
+    answer(call, VERSION_1).await
 }
 
 /// `POST /api/v2/write`
-pub(super) async fn version_2(
-    State(server): State<Arc<Server>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Query(parameters): Parameters,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    answer(&server, write(&server, peer, &parameters, "bucket", &headers, body).await)
+pub(super) async fn version_2(call: Call) -> Response {
+    answer(call, VERSION_2).await
 }
 
-async fn write(
-    server: &Arc<Server>,
-    peer: SocketAddr,
-    parameters: &HashMap<String, String>,
-    database_parameter: &str,
-    headers: &HeaderMap,
-    body: Bytes,
-) -> Result<usize, Refusal> {
-    server.metrics.line_requests.add(1);
-    authenticate(server, peer, headers, parameters)?;
-    if let Some(database) = parameters.get(database_parameter).filter(|name| !name.is_empty())
-        && database != BOOTSTRAP_NAME
-    {
-        let message = format!(
-            "{database_parameter} \"{database}\" not found; the one there is is \"{BOOTSTRAP_NAME}\""
-        );
-        return Err(Refusal::new(StatusCode::NOT_FOUND, "not found", message));
-    }
-    let precision = match parameters.get("precision").map(String::as_str) {
-        None | Some("") => Precision::Nanosecond,
-        Some(name) => Precision::from_name(name).ok_or_else(|| {
-            let message = format!("precision \"{name}\" is not one of ns, us, ms, s");
-            Refusal::new(StatusCode::BAD_REQUEST, "invalid", message)
-        })?,
-    };
-    let gzip = match headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()) {
-        None | Some("" | "identity") => false,
-        Some("gzip") => true,
-        Some(other) => {
-            let message = format!("content encoding \"{other}\" is not supported; gzip is");
-            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid", message));
-        }
-    };
-    let shared = Arc::clone(server);
-    let now_ns = server.clock.wall_us().saturating_mul(1000);
-    let prepared = server.query_runtime.spawn_blocking(move || {
-        let unpacked = if gzip { unpack(&body)?.into() } else { body };
-        Ok::<_, Refusal>(prepare(&shared.engine, &shared.series, &unpacked, precision, now_ns)?)
-    });
-    let ready = prepared.await.map_err(|error| {
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error", error.to_string())
-    })??;
-    if !ready.writes.is_empty() {
-        write_durably(&server.engine, ready.writes, true).await?;
-    }
-    Ok(ready.row_count)
+/// `POST /api/v3/write_lp`
+pub(super) async fn version_3(call: Call) -> Response {
+    answer(call, VERSION_3).await
 }
 
-fn unpack(body: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let mut unpacked = Vec::new();
-    let limit = BODY_BYTES_MAX as u64 + 1;
-    // Bounded while it is unpacked: a small body can stand for a huge one.
-    let read = MultiGzDecoder::new(body).take(limit).read_to_end(&mut unpacked);
-    read.map_err(|error| {
-        Refusal::new(StatusCode::BAD_REQUEST, "invalid", format!("the body is not gzip: {error}"))
-    })?;
-    if unpacked.len() > BODY_BYTES_MAX {
-        let message = format!("the body has more than {BODY_BYTES_MAX} bytes when unpacked");
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request too large", message));
-    }
-    Ok(unpacked)
-}
-
-/// A request that was not carried out.
-#[derive(Debug)]
-struct Refusal {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-    line: Option<usize>,
-}
-
-impl Refusal {
-    fn new(status: StatusCode, code: &'static str, message: String) -> Refusal {
-        Refusal { status, code, message, line: None }
-    }
-}
-
-impl From<SqlError> for Refusal {
-    fn from(error: SqlError) -> Refusal {
-        let (status, code) = match error.state() {
-            sqlstate::INVALID_PASSWORD => (StatusCode::UNAUTHORIZED, "unauthorized"),
-            sqlstate::INVALID_AUTHORIZATION_SPECIFICATION | sqlstate::INSUFFICIENT_PRIVILEGE => {
-                (StatusCode::FORBIDDEN, "forbidden")
-            }
-            sqlstate::OUT_OF_MEMORY | sqlstate::ADMIN_SHUTDOWN => {
-                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
-            }
-            sqlstate::DISK_FULL => (StatusCode::INSUFFICIENT_STORAGE, "unavailable"),
-            sqlstate::INTERNAL_ERROR | sqlstate::IO_ERROR | sqlstate::DATA_CORRUPTED => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal error")
-            }
-            _ => (StatusCode::BAD_REQUEST, "invalid"),
-        };
-        let fields = error.fields();
-        let mut message = fields.message.clone();
-        for more in [&fields.detail, &fields.hint].into_iter().flatten() {
-            message.push_str(&format!(" ({more})"));
-        }
-        Refusal::new(status, code, message)
-    }
-}
-
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Refusal {
-        match refused {
-            Refused::Sql(error) => error.into(),
-            Refused::Line(error) => {
-                let refusal = Refusal::new(StatusCode::BAD_REQUEST, "invalid", error.to_string());
-                Refusal { line: Some(error.line), ..refusal }
-            }
-        }
-    }
-}
-
-fn answer(server: &Server, outcome: Result<usize, Refusal>) -> Response {
+async fn answer(call: Call, api: Api) -> Response {
+    let server = Arc::clone(&call.server);
+    let outcome = write(call, api).await;
+    let metrics = server.metrics.ingest.of(Protocol::LineHttp);
     match outcome {
-        Ok(row_count) => {
-            server.metrics.line_rows.add(row_count as u64);
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Err(refusal) => {
-            server.metrics.line_errors.add(1);
-            let mut body = json!({ "code": refusal.code, "message": refusal.message, "rows_written": 0 });
-            if let Some(line) = refusal.line {
-                body["line"] = json!(line);
-            }
-            let mut response = (refusal.status, body.to_string()).into_response();
-            let headers = response.headers_mut();
-            headers.insert(CONTENT_TYPE, axum::http::HeaderValue::from_static("application/json"));
-            if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
-                headers.insert(RETRY_AFTER, axum::http::HeaderValue::from_static(RETRY_AFTER_SECONDS));
-            }
+        Ok(Outcome { rejected, repeated, .. }) if rejected.count == 0 => {
+            let mut response = StatusCode::NO_CONTENT.into_response();
+            note_repeated(&mut response, repeated);
             response
         }
+        Ok(Outcome { row_count, rejected, repeated }) => {
+            metrics.errors(ErrorKind::Malformed).add(1);
+            let message = format!("partial write: {rejected} (dropped={})", rejected.count);
+            let refusal = Refusal::new(StatusCode::BAD_REQUEST, "invalid", message);
+            let mut response = show(&refusal, row_count, &rejected);
+            note_repeated(&mut response, repeated);
+            response
+        }
+        Err(LineRefusal { refusal, rejected }) => {
+            metrics.errors(refusal.kind()).add(1);
+            show(&refusal, 0, &rejected)
+        }
     }
+}
+
+async fn write(call: Call, api: Api) -> Result<Outcome, LineRefusal> {
+    let call = call.admit(Protocol::LineHttp).await?;
+    check_database(&call, api)?;
+    let precision = match call.parameter("precision") {
+        None => api.precision,
+        Some(name) => {
+            Precision::from_name(name).ok_or_else(|| wrong_parameter("precision", name, Precision::NAMES))?
+        }
+    };
+    let options = Options {
+        protocol: Protocol::LineHttp,
+        on_bad_row: call.on_bad_row(OnBadRow::RefuseAll)?,
+        may_make: call.may_make()?,
+        time_unit: TimeUnit::Nanosecond,
+        acknowledge: call.acknowledge()?,
+        number: call.number()?,
+    };
+    let server = Arc::clone(&call.server);
+    let received = call.receive().await?;
+    let now_ns = server.clock.wall_us().saturating_mul(1000);
+    let lines = move || {
+        let unpacked = received.unpack()?;
+        Ok(Held::new(Lines { body: unpacked.bytes, precision, now_ns }, unpacked.taken))
+    };
+    ingest::<_, LineRefusal>(&server, options, lines).await
+}
+
+fn check_database(call: &Call, api: Api) -> Result<(), Refusal> {
+    let Some(named) = call.parameter(api.database) else { return Ok(()) };
+    // Version 2 names a database of version 1 with its retention policy, of which there is one.
+    let database = named.split_once('/').map_or(named, |(database, _)| database);
+    if database == BOOTSTRAP_NAME {
+        return Ok(());
+    }
+    let message = format!("{} \"{named}\" not found; the one there is is \"{BOOTSTRAP_NAME}\"", api.database);
+    Err(Refusal::new(StatusCode::NOT_FOUND, "not found", message))
+}
+
+/// Why nothing was written.
+#[derive(Debug)]
+struct LineRefusal {
+    refusal: Refusal,
+    rejected: Rejected,
+}
+
+impl From<Refusal> for LineRefusal {
+    fn from(refusal: Refusal) -> LineRefusal {
+        LineRefusal { refusal, rejected: Rejected::default() }
+    }
+}
+
+impl From<Refused> for LineRefusal {
+    fn from(refused: Refused) -> LineRefusal {
+        match refused {
+            Refused::Rows(rejected) => {
+                LineRefusal { refusal: Refused::Rows(rejected.clone()).into(), rejected }
+            }
+            other => Refusal::from(other).into(),
+        }
+    }
+}
+
+/// The answer in JSON, with what clients of each version look for: `error` for the first, `code`,
+/// `message` and `line` for the second, `error` and `data` for the third.
+fn show(refusal: &Refusal, row_count: usize, rejected: &Rejected) -> Response {
+    let mut body = json!({
+        "code": refusal.code(),
+        "message": refusal.message(),
+        "error": refusal.message(),
+        "rows_written": row_count,
+    });
+    if let Some(first) = rejected.first.first() {
+        body["line"] = json!(first.line);
+        body["rows_rejected"] = json!(rejected.count);
+        let data = rejected.first.iter().map(|error| {
+            json!({
+                "line_number": error.line,
+                "error_message": error.reason,
+                "original_line": error.text,
+            })
+        });
+        body["data"] = data.collect();
+    }
+    let mut response = (refusal.status(), body.to_string()).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    refusal.add_headers(&mut response);
+    response
 }

@@ -12,46 +12,17 @@
 
 use std::borrow::Cow;
 
+use crate::ingest::fields::Value;
+
 /// Reads a request byte by byte.
 #[derive(Clone, Copy, Debug)]
 pub struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
     line: usize,
-}
-
-/// The start of a line that says something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LineStart<'a> {
-    /// Its number, from 1.
-    pub line: usize,
-    /// Measurement and tags, as they are written.
-    pub series: &'a [u8],
-}
-
-/// A value of a field.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value<'a> {
-    /// A number.
-    Float(f64),
-    /// A whole number, `3i` or `3u`.
-    Integer(i64),
-    /// `t` or `f`.
-    Bool(bool),
-    /// Text.
-    Text(Cow<'a, str>),
-}
-
-impl Value<'_> {
-    /// The type's name in SQL.
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            Value::Float(_) => "double precision",
-            Value::Integer(_) => "bigint",
-            Value::Bool(_) => "boolean",
-            Value::Text(_) => "text",
-        }
-    }
+    /// Where the line begins that is being read, and its number.
+    start: usize,
+    start_line: usize,
 }
 
 /// What follows a field.
@@ -66,22 +37,34 @@ pub enum After {
 impl<'a> Scanner<'a> {
     /// Reads from the start.
     pub fn new(bytes: &'a [u8]) -> Scanner<'a> {
-        Scanner { bytes, at: 0, line: 0 }
+        Scanner { bytes, at: 0, line: 0, start: 0, start_line: 0 }
     }
 
-    /// Goes to the next line that says something; `None` at the end.
+    /// Goes to the fields of the next line that says something, and gives its measurement and tags,
+    /// as they are written; `None` at the end.
     ///
     /// # Errors
     /// The line has no fields.
-    pub fn next_line(&mut self) -> Result<Option<LineStart<'a>>, &'static str> {
+    pub fn next_line(&mut self) -> Result<Option<&'a [u8]>, &'static str> {
         loop {
             let Some(first) = self.bytes.get(self.at) else { return Ok(None) };
             self.line += 1;
+            self.start = self.at;
+            self.start_line = self.line;
             match first {
                 b'\n' => self.at += 1,
                 b'\r' if self.bytes.get(self.at + 1) == Some(&b'\n') => self.at += 2,
                 b'#' => self.skip_line(),
-                b' ' if self.is_blank_line() => self.skip_line(),
+                b' ' | b'\t' => {
+                    self.skip_blanks();
+                    match self.bytes.get(self.at) {
+                        None | Some(b'\n' | b'\r' | b'#') => self.skip_line(),
+                        Some(_) => {
+                            self.start = self.at;
+                            break;
+                        }
+                    }
+                }
                 _ => break,
             }
         }
@@ -93,12 +76,22 @@ impl<'a> Scanner<'a> {
         }
         self.at = end;
         self.skip_spaces();
-        Ok(Some(LineStart { line: self.line, series: &self.bytes[start..end] }))
+        Ok(Some(&self.bytes[start..end]))
     }
 
-    /// The number of the line that is being read.
-    pub fn line(&self) -> usize {
-        self.line
+    /// Goes over the line that is being read, to its end; the line as it is.
+    pub fn skip_bad_line(&mut self) -> &'a [u8] {
+        let rest = &self.bytes[self.start..];
+        let end = line_end(rest).unwrap_or(rest.len());
+        let line = &rest[..end];
+        self.at = self.start + (end + 1).min(rest.len());
+        self.line = self.start_line + memchr::memchr_iter(b'\n', line).count();
+        line
+    }
+
+    /// The number of the line that is being read; of the first, where it goes over several.
+    pub fn start_line(&self) -> usize {
+        self.start_line
     }
 
     fn skip_line(&mut self) {
@@ -106,10 +99,10 @@ impl<'a> Scanner<'a> {
         self.at += memchr::memchr(b'\n', rest).map_or(rest.len(), |offset| offset + 1);
     }
 
-    fn is_blank_line(&self) -> bool {
-        let rest = &self.bytes[self.at..];
-        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-        rest[..end].iter().all(|byte| matches!(byte, b' ' | b'\r' | b'\t'))
+    fn skip_blanks(&mut self) {
+        while matches!(self.bytes.get(self.at), Some(b' ' | b'\t')) {
+            self.at += 1;
+        }
     }
 
     fn skip_spaces(&mut self) {
@@ -214,6 +207,28 @@ impl<'a> Scanner<'a> {
         }
         parse_integer(text).map(Some).ok_or("invalid timestamp")
     }
+}
+
+/// Where the line at the start of these bytes ends, right or wrong as it may be: at its newline, or
+/// `None` where it has none. A newline in a string of a field is none.
+pub fn line_end(bytes: &[u8]) -> Option<usize> {
+    let (mut in_fields, mut in_string) = (false, false);
+    // A string begins after an equals sign, not in the middle of a name.
+    let (mut equals, mut commas) = (0_usize, 0_usize);
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            b'\n' if !in_string => return Some(at),
+            b' ' => in_fields = true,
+            b'"' if in_fields && equals > commas => in_string = !in_string,
+            b'=' if in_fields && !in_string => equals += 1,
+            b',' if in_fields && !in_string => commas += 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    None
 }
 
 /// Where a byte is that no backslash stands before.
@@ -375,18 +390,20 @@ mod tests {
             Value::Integer(value) => Value::Integer(value),
             Value::Bool(value) => Value::Bool(value),
             Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            other => panic!("no value of a line: {other:?}"),
         }
     }
 
     fn scan(text: &[u8]) -> Result<Vec<Line>, (usize, &'static str)> {
         let mut scanner = Scanner::new(text);
         let mut lines = Vec::new();
-        let at = |scanner: &Scanner<'_>| scanner.line();
+        let at = |scanner: &Scanner<'_>| scanner.start_line();
         loop {
             let start = scanner.next_line().map_err(|error| (at(&scanner), error))?;
-            let Some(start) = start else { return Ok(lines) };
-            let fail = |error| (start.line, error);
-            let (measurement, tags) = split_series(start.series).map_err(fail)?;
+            let Some(series) = start else { return Ok(lines) };
+            let number = scanner.start_line();
+            let fail = |error| (number, error);
+            let (measurement, tags) = split_series(series).map_err(fail)?;
             let mut line = Line {
                 measurement: name(measurement).map_err(fail)?.into_owned(),
                 tags: Vec::new(),
@@ -451,6 +468,33 @@ next" -5"#);
         assert_eq!(lines.len(), 2);
         assert_eq!((lines[0].timestamp, lines[1].timestamp), (None, Some(3)));
         assert_eq!(scan(b"a x=1\n\nb y=?").unwrap_err().0, 3);
+    }
+
+    #[test]
+    fn blanks_before_a_line_say_nothing() {
+        let lines = scan(b"  # no\n \t a x=1 1\n\t\n\tb x=2 2\n   ").unwrap();
+        assert_eq!(lines.iter().map(|line| line.measurement.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_bad_line_is_gone_over_to_its_end() {
+        let cases: [(&str, &str, usize); 6] = [
+            ("a\nb x=1", "a", 2),
+            ("a x=\nb x=1", "a x=", 2),
+            ("a x=\"1\n2\",y\nb x=1", "a x=\"1\n2\",y", 3),
+            ("a x=\"1\\\"\n2\",y\nb x=1", "a x=\"1\\\"\n2\",y", 3),
+            ("a x=\"1\nb x=1", "a x=\"1\nb x=1", 0),
+            // Not in the place of a value: no string.
+            ("a \"x=z\nb x=1", "a \"x=z", 2),
+        ];
+        for (text, line, next) in cases {
+            let mut scanner = Scanner::new(text.as_bytes());
+            let found = scanner.next_line().map(|_| ());
+            assert_eq!(scanner.skip_bad_line(), line.as_bytes(), "{text:?} {found:?}");
+            assert_eq!(scanner.start_line(), 1);
+            let following = scanner.next_line().unwrap();
+            assert_eq!(following.map(|_| scanner.start_line()), (next > 0).then_some(next), "{text:?}");
+        }
     }
 
     #[test]
@@ -527,6 +571,7 @@ next" -5"#);
             Value::Integer(value) => format!("{value}i"),
             Value::Bool(value) => value.to_string(),
             Value::Text(text) => format!("\"{}\"", escaped(text, "\"\\")),
+            other => panic!("no value of a line: {other:?}"),
         }
     }
 

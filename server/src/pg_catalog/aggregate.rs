@@ -20,6 +20,8 @@ pub(crate) enum Aggregate {
     Max,
     /// Of values that were cast to the type of the sum.
     Sum,
+    /// The same, divided by their number.
+    Avg,
     BoolAnd,
     BoolOr,
     /// The type of the elements.
@@ -91,10 +93,19 @@ pub(crate) fn fold(aggregate: &Aggregate, rows: Vec<Vec<Datum>>, run: &Run<'_>) 
         }
         _ => {
             let Some(mut sum) = rows.next().map(first) else { return Ok(Datum::Null) };
+            let mut count = 1_i64;
             for row in rows {
                 sum = Operator::Arithmetic(Arithmetic::Add).apply(run, &sum, &row[0])?;
+                count += 1;
             }
-            Ok(sum)
+            if *aggregate != Aggregate::Avg {
+                return Ok(sum);
+            }
+            let count = match sum {
+                Datum::Float8(_) => Datum::Float8(count as f64),
+                _ => Datum::Numeric(count.into()),
+            };
+            Operator::Arithmetic(Arithmetic::Divide).apply(run, &sum, &count)
         }
     }
 }

@@ -7,11 +7,12 @@
 use std::collections::BTreeSet;
 
 use sqlparser::ast::Query;
+use tidemark_catalog::ids::CollectionId;
 
 use crate::error::{SqlError, SqlResult};
-use crate::pg_catalog::CatalogContext;
 use crate::pg_catalog::convert::{Cast, cannot_cast, is_castable, is_implicit, is_string};
 use crate::pg_catalog::plan::{AggregateCall, Column, Expr, QueryPlan, SetCall, Shape, Window};
+use crate::pg_catalog::{CatalogContext, Reach};
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::text::parse_text;
@@ -24,8 +25,12 @@ mod condition;
 mod expr;
 mod from;
 mod operator;
+mod overload;
 mod query;
 mod select;
+
+pub(crate) use self::operator::function_of;
+pub(crate) use self::overload::{Resolved, resolve};
 
 /// Why a query was not compiled.
 #[derive(Debug)]
@@ -74,6 +79,8 @@ struct Visible {
     columns: Vec<Column>,
     /// Columns that USING merged into those of another relation.
     merged: BTreeSet<usize>,
+    /// A function that gives one column: its name is that column's too.
+    is_scalar: bool,
 }
 
 /// What is known on the level of one query.
@@ -114,13 +121,21 @@ pub(crate) struct Compiler<'a> {
     pub(crate) reads_catalog: bool,
     /// It has parts that may take long.
     pub(crate) is_heavy: bool,
+    /// What it may read.
+    reach: Reach,
+    /// The collections that it reads.
+    pub(crate) collections: Vec<CollectionId>,
     levels: Vec<Level>,
     ctes: Vec<CteScope>,
     slot_count: usize,
 }
 
 impl<'a> Compiler<'a> {
-    pub(crate) fn new(context: &'a CatalogContext, declared: &[Option<PgType>]) -> Compiler<'a> {
+    pub(crate) fn new(
+        context: &'a CatalogContext,
+        declared: &[Option<PgType>],
+        reach: Reach,
+    ) -> Compiler<'a> {
         let known = |it: &Option<PgType>| it.clone().filter(|it| *it != PgType::UNKNOWN);
         Compiler {
             context,
@@ -128,6 +143,8 @@ impl<'a> Compiler<'a> {
             parameters_named: BTreeSet::new(),
             reads_catalog: false,
             is_heavy: false,
+            reach,
+            collections: Vec::new(),
             levels: Vec::new(),
             ctes: Vec::new(),
             slot_count: 0,

@@ -82,6 +82,7 @@ pub(crate) fn is_castable(from: &PgType, to: &PgType) -> bool {
         (Family::Char, Family::Int4) | (Family::Int4, Family::Char) => true,
         (Family::Oid, Family::Int4) | (Family::Reg, Family::Int4) => true,
         (Family::Json, Family::Jsonb) | (Family::Jsonb, Family::Json) => true,
+        (Family::Jsonb, target) => target == Family::Bool || is_number(to),
         (Family::Timestamp, Family::Date | Family::Time) => true,
         (Family::Timestamptz, Family::Date | Family::Time | Family::Timetz | Family::Timestamp) => true,
         (Family::Timetz, Family::Time) | (Family::Interval, Family::Time) => true,
@@ -121,6 +122,12 @@ pub(crate) fn cast(value: Datum, cast: &Cast, run: &Run<'_>) -> SqlResult<Datum>
             return parse_text(text, to, NO_TYPMOD, format);
         }
         (Datum::Text(text), _) => return parse_text(text, to, *typmod, format),
+        (Datum::Jsonb(text), target)
+            if !is_string(to) && target != Family::Json && target != Family::Jsonb =>
+        {
+            let scalar = crate::pgtype::jsonb::scalar(text, to)?;
+            return assigned(scalar, to, *typmod, &PgType::NUMERIC, run);
+        }
         (Datum::Bool(value), Family::Int4) => return Ok(Datum::Int4(i32::from(*value))),
         (Datum::Int4(value), Family::Bool) => return Ok(Datum::Bool(*value != 0)),
         (Datum::Char(value), Family::Int4) => return Ok(Datum::Int4(i32::from(value.cast_signed()))),

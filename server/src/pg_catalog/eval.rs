@@ -63,6 +63,13 @@ pub(crate) fn eval(expr: &Expr, frame: &Frame<'_>, run: &Run<'_>) -> SqlResult<D
             }
             (callable.0.eval)(run, &values)?
         }
+        Expr::Shared(overload, arguments) => {
+            let values = eval_all(arguments, frame, run)?;
+            if !overload.takes_nulls && values.iter().any(Datum::is_null) {
+                return Ok(Datum::Null);
+            }
+            (overload.apply.0)(&values, &run.context.format)?
+        }
         Expr::Operate(operator, left, right) => {
             let left = eval(left, frame, run)?;
             if left.is_null() {

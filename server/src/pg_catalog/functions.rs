@@ -16,7 +16,10 @@ use crate::pgtype::types::type_by_name;
 mod array;
 mod catalog;
 pub(crate) mod json;
+mod json_parts;
+mod number;
 mod privilege;
+mod regexp;
 mod session;
 mod sets;
 mod string;
@@ -101,7 +104,10 @@ static FUNCTIONS: LazyLock<HashMap<&'static str, Vec<Function>>> = LazyLock::new
         array::FUNCTIONS,
         catalog::FUNCTIONS,
         json::FUNCTIONS,
+        json_parts::FUNCTIONS,
+        number::FUNCTIONS,
         privilege::FUNCTIONS,
+        regexp::FUNCTIONS,
         session::FUNCTIONS,
         string::FUNCTIONS,
     ];
@@ -110,7 +116,8 @@ static FUNCTIONS: LazyLock<HashMap<&'static str, Vec<Function>>> = LazyLock::new
         let implementation = Implementation::Scalar(Scalar { strict: parsed.strict, eval: *eval });
         functions.entry(parsed.name).or_default().push(parsed.function(implementation));
     }
-    for (identity, (signature, body)) in sets::FUNCTIONS.iter().enumerate() {
+    let sets = sets::FUNCTIONS.iter().chain(json_parts::SETS).chain(number::SETS).chain(regexp::SETS);
+    for (identity, (signature, body)) in sets.enumerate() {
         let parsed = Signature::parse(signature).expect("signatures are written as they are read");
         let set = SetFunction { strict: parsed.strict, body: *body, identity };
         let columns = parsed.columns.clone();

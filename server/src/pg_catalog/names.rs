@@ -57,7 +57,7 @@ impl Found {
 
 /// The namespaces in which names are looked up, `pg_catalog` before the others unless it is named.
 pub(crate) fn path(context: &CatalogContext) -> Vec<String> {
-    let mut path = context.settings.search_path();
+    let mut path = context.settings.search_path().to_vec();
     if !path.iter().any(|name| name == "pg_catalog") {
         path.insert(0, "pg_catalog".to_owned());
     }

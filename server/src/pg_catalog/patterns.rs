@@ -92,24 +92,72 @@ pub(crate) fn with_backslashes(pattern: &str, escape: &str) -> SqlResult<String>
     Ok(out)
 }
 
-/// A regular expression as PostgreSQL's operators use them.
-pub(crate) fn regex(run: &Run<'_>, pattern: &str, insensitive: bool) -> SqlResult<Rc<Regex>> {
-    let key = format!("{}{pattern}", if insensitive { 'i' } else { 's' });
-    run.pattern(&key, || compile(pattern, insensitive))
+/// How a pattern is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flags {
+    insensitive: bool,
+    /// A text, and no pattern.
+    literal: bool,
+    /// White space and comments do not count.
+    extended: bool,
+    /// Lines are texts of their own: `^` and `$` are at their ends, and a dot is no end of a line.
+    lines: bool,
+    /// The same, but for the ends.
+    dots: bool,
 }
 
-fn compile(pattern: &str, insensitive: bool) -> SqlResult<Regex> {
+impl Flags {
+    /// Flags as functions take them, without `g`.
+    pub(crate) fn parse(text: &str) -> SqlResult<Flags> {
+        let mut flags = Flags::default();
+        for letter in text.chars() {
+            match letter {
+                'i' => flags.insensitive = true,
+                'c' => flags.insensitive = false,
+                'q' => flags.literal = true,
+                'x' => flags.extended = true,
+                't' => flags.extended = false,
+                'm' | 'n' => (flags.lines, flags.dots) = (true, true),
+                'p' => (flags.lines, flags.dots) = (false, true),
+                'w' => (flags.lines, flags.dots) = (true, false),
+                's' => (flags.lines, flags.dots) = (false, false),
+                'e' | 'b' | 'g' => {}
+                other => {
+                    let message = format!("invalid regular expression option: \"{other}\"");
+                    return Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message));
+                }
+            }
+        }
+        Ok(flags)
+    }
+}
+
+/// A regular expression as PostgreSQL's operators use them.
+pub(crate) fn regex(run: &Run<'_>, pattern: &str, insensitive: bool) -> SqlResult<Rc<Regex>> {
+    regex_with(run, pattern, Flags { insensitive, ..Flags::default() })
+}
+
+/// A regular expression with flags.
+pub(crate) fn regex_with(run: &Run<'_>, pattern: &str, flags: Flags) -> SqlResult<Rc<Regex>> {
+    let key = format!("{flags:?}{pattern}");
+    run.pattern(&key, || compile(pattern, flags))
+}
+
+fn compile(pattern: &str, flags: Flags) -> SqlResult<Regex> {
     // The director `***:` says that what follows is an advanced expression, `***=` that it is a text.
     let translated = match (pattern.strip_prefix("***:"), pattern.strip_prefix("***=")) {
+        _ if flags.literal => regex::escape(pattern),
         (Some(rest), _) => rest.to_owned(),
         (_, Some(literal)) => regex::escape(literal),
         _ => pattern.to_owned(),
     };
-    let translated = translated.replace("\\y", "\\b").replace("\\m", "\\b").replace("\\M", "\\b");
+    let translated = translated.replace("\\y", "\\b").replace("\\m", "\\b{start}").replace("\\M", "\\b{end}");
     RegexBuilder::new(&translated)
-        .case_insensitive(insensitive)
+        .case_insensitive(flags.insensitive)
+        .ignore_whitespace(flags.extended)
+        .multi_line(flags.lines)
         // A dot matches a line's end too.
-        .dot_matches_new_line(true)
+        .dot_matches_new_line(!flags.dots)
         .size_limit(PATTERN_BYTES_MAX)
         .build()
         .map_err(|_| {

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use tidemark_catalog::collection::Collection;
+
 use crate::pg_catalog::aggregate::Aggregate;
 use crate::pg_catalog::convert::Cast;
 use crate::pg_catalog::functions::{Callable, SetFunction};
@@ -13,6 +15,7 @@ use crate::pg_catalog::operators::Operator;
 use crate::pg_catalog::relations::Relation;
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
+use crate::sql::functions::row::Overload;
 
 /// A row, shared by all who hold it.
 pub(crate) type Row = Arc<[Datum]>;
@@ -202,9 +205,17 @@ pub(crate) struct Lookup {
 #[derive(Debug)]
 pub(crate) enum Source {
     Table(&'static Relation),
-    Query { plan: Box<QueryPlan>, lateral: bool },
+    /// Where its rows are kept for the whole run.
+    Collection(Arc<Collection>, usize),
+    Query {
+        plan: Box<QueryPlan>,
+        lateral: bool,
+    },
     Cte(usize),
-    Function { calls: Vec<SetOrScalar>, ordinality: bool },
+    Function {
+        calls: Vec<SetOrScalar>,
+        ordinality: bool,
+    },
 }
 
 /// A function in FROM.
@@ -235,6 +246,8 @@ pub(crate) enum Expr {
     Window(usize),
     Set(usize),
     Call(Callable, Vec<Expr>),
+    /// A function that DataFusion's queries call too.
+    Shared(&'static Overload, Vec<Expr>),
     Operate(Operator, Box<Expr>, Box<Expr>),
     /// `left op ANY (array)`, or ALL.
     Quantified {
@@ -316,9 +329,11 @@ pub(crate) fn children(expr: &Expr) -> Vec<&Expr> {
         | Expr::Scalar(_)
         | Expr::Exists(_)
         | Expr::ArrayOf(..) => Vec::new(),
-        Expr::Call(_, items) | Expr::And(items) | Expr::Or(items) | Expr::Coalesce(items) => {
-            items.iter().collect()
-        }
+        Expr::Call(_, items)
+        | Expr::Shared(_, items)
+        | Expr::And(items)
+        | Expr::Or(items)
+        | Expr::Coalesce(items) => items.iter().collect(),
         Expr::Extreme { items, .. } | Expr::Array { items, .. } => items.iter().collect(),
         Expr::QuantifiedQuery { left, .. } => left.iter().collect(),
         Expr::Operate(_, left, right) | Expr::IsDistinct(left, right) | Expr::NullIf(left, right) => {

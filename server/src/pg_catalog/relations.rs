@@ -105,6 +105,9 @@ pub(crate) fn by_oid(oid: u32) -> Option<&'static Relation> {
     ALL.by_oid.get(&oid).map(|at| &ALL.relations[*at])
 }
 
+/// So many of the first columns of `pg_description` tell of what a row speaks.
+const DESCRIBED: usize = 3;
+
 /// The rows of a relation that is no view.
 pub(crate) fn rows(relation: &Relation, run: &Run<'_>) -> Vec<Row> {
     if relation.namespace == "tidemark" {
@@ -113,7 +116,15 @@ pub(crate) fn rows(relation: &Relation, run: &Run<'_>) -> Vec<Row> {
     if relation.namespace == "pg_catalog" {
         let made = made::rows(relation, run).or_else(|| stat::rows(&relation.name, run));
         let rows = match FIXED.get(relation.name.as_str()) {
-            Some(fixed) => fixed.iter().cloned().chain(made.unwrap_or_default()).collect(),
+            Some(fixed) => {
+                let made = made.unwrap_or_default();
+                // What is said of an object now is said instead of what came with it.
+                let is_said = |row: &&Row| made.iter().any(|it| it[..DESCRIBED] == row[..DESCRIBED]);
+                let is_description = relation.name == "pg_description";
+                let fixed: Vec<Row> =
+                    fixed.iter().filter(|row| !is_description || !is_said(row)).cloned().collect();
+                fixed.into_iter().chain(made).collect()
+            }
             None => made.unwrap_or_default(),
         };
         debug_assert!(rows.iter().all(|row: &Row| row.len() == relation.columns.len()), "{}", relation.name);
@@ -143,6 +154,27 @@ static PROCEDURES: LazyLock<Names> = LazyLock::new(|| {
 /// The name of a function.
 pub(crate) fn procedure_name(oid: u32) -> Option<&'static str> {
     PROCEDURES.by_oid.get(&oid).map(String::as_str)
+}
+
+static DESCRIPTIONS: LazyLock<HashMap<(u32, u32), Arc<str>>> = LazyLock::new(|| {
+    let mut descriptions = HashMap::new();
+    for row in fixed("pg_description") {
+        if let [Datum::Oid(oid), Datum::Oid(class), Datum::Int4(0), Datum::Text(text)] = row.as_ref() {
+            descriptions.insert((*class, *oid), Arc::from(text.as_str()));
+        }
+    }
+    descriptions
+});
+
+/// What is said of an object of ours; of several catalogs the first, where none is named.
+pub(crate) fn description(oid: u32, class: Option<u32>) -> Option<Arc<str>> {
+    match class {
+        Some(class) => DESCRIPTIONS.get(&(class, oid)).cloned(),
+        None => {
+            let found = DESCRIPTIONS.iter().filter(|((_, object), _)| *object == oid);
+            found.min_by_key(|(key, _)| key.0).map(|(_, text)| Arc::clone(text))
+        }
+    }
 }
 
 /// The functions of this name.
@@ -238,7 +270,8 @@ macro_rules! fixed {
 }
 
 static FIXED: LazyLock<HashMap<&'static str, FixedRows>> = fixed! {
-    "pg_am" "pg_collation" "pg_language" "pg_opclass" "pg_proc" "pg_tablespace" "pg_type"
+    "pg_aggregate" "pg_am" "pg_amop" "pg_amproc" "pg_cast" "pg_collation" "pg_description" "pg_language"
+    "pg_opclass" "pg_operator" "pg_opfamily" "pg_proc" "pg_tablespace" "pg_type"
 };
 
 /// Reads a file of rows: tabs between values, `\N` for NULL.
@@ -258,7 +291,12 @@ fn value(text: &str, pg_type: &PgType, settings: &FormatSettings) -> Datum {
     }
     if family(pg_type) == Family::Reg {
         return match text {
-            "-" => convert::reg(0, "-"),
+            "-" | "0" => convert::reg(0, "-"),
+            // Functions of one name are told apart by their oids.
+            oid if oid.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let oid = oid.parse().unwrap_or(0);
+                Datum::Reg(oid, procedure_name(oid).map_or_else(|| Arc::from(text), Arc::from))
+            }
             name => {
                 let bare = name.strip_prefix("pg_catalog.").unwrap_or(name);
                 let oid = procedures_named(bare).first().copied().unwrap_or(0);

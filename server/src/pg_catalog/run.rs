@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use regex::Regex;
+use tidemark_catalog::collection::Collection;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pg_catalog::CatalogContext;
@@ -20,16 +21,18 @@ use crate::pg_catalog::eval::{Frame, all_hold, eval, eval_all};
 use crate::pg_catalog::functions::SetRows;
 use crate::pg_catalog::group;
 use crate::pg_catalog::key::Key;
-use crate::pg_catalog::plan::{Body, Cte, QueryPlan, Row, Select, SetCall};
+use crate::pg_catalog::plan::{Body, Cte, Leaf, QueryPlan, Row, Select, SetCall};
 use crate::pg_catalog::relations::{self, Relation};
 use crate::pg_catalog::sort;
+use crate::pg_catalog::tables;
 use crate::pg_catalog::walk::{Index, Walk, index};
 use crate::pgtype::datum::Datum;
+use crate::session::control::cancelled;
 use crate::session::settings::Scope;
 use crate::sqlstate;
 
-/// A statement over the catalog may make so many rows at most.
-const ROWS_MAX: usize = 5_000_000;
+/// A statement may make so many rows at most.
+const ROWS_MAX: usize = 20_000_000;
 
 /// Rows shared within a run.
 pub(crate) type Rows = Rc<Vec<Row>>;
@@ -41,6 +44,7 @@ pub(crate) struct Run<'a> {
     parameters: &'a [Datum],
     tables: RefCell<HashMap<u32, Rows>>,
     indexes: RefCell<HashMap<(u32, usize), Index>>,
+    collection_indexes: RefCell<HashMap<(usize, usize), Index>>,
     memos: RefCell<HashMap<usize, Rows>>,
     pub(crate) ctes: RefCell<HashMap<usize, Rows>>,
     patterns: RefCell<HashMap<String, Rc<Regex>>>,
@@ -69,6 +73,7 @@ impl<'a> Run<'a> {
             parameters,
             tables: RefCell::default(),
             indexes: RefCell::default(),
+            collection_indexes: RefCell::default(),
             memos: RefCell::default(),
             ctes: RefCell::default(),
             patterns: RefCell::default(),
@@ -166,10 +171,13 @@ impl<'a> Run<'a> {
     }
 
     pub(crate) fn count(&self, more: usize) -> SqlResult<()> {
+        if self.context.cancel.is_cancelled() {
+            return Err(cancelled());
+        }
         let mut count = self.row_count.borrow_mut();
         *count += more;
         if *count > ROWS_MAX {
-            let message = format!("a query over the catalog makes more than {ROWS_MAX} rows");
+            let message = format!("a query of this form makes more than {ROWS_MAX} rows");
             return Err(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
         }
         Ok(())
@@ -209,6 +217,25 @@ impl<'a> Run<'a> {
         let rows = Rc::new(relations::rows(relation, self));
         self.tables.borrow_mut().insert(relation.oid, Rc::clone(&rows));
         rows
+    }
+
+    /// The rows of a collection that a relation of FROM is, under its constant conditions.
+    pub(crate) fn collection(&self, collection: &Collection, slot: usize, leaf: &Leaf) -> SqlResult<Rows> {
+        if let Some(rows) = self.memos.borrow().get(&slot) {
+            return Ok(Rc::clone(rows));
+        }
+        let tables = self.context.tables.as_ref();
+        let tables = tables.ok_or_else(|| SqlError::internal("collections were not pinned"))?;
+        let rows = Rc::new(tables.rows(collection, &tables::conditions(leaf, self)?)?);
+        self.count(rows.len())?;
+        self.memos.borrow_mut().insert(slot, Rc::clone(&rows));
+        Ok(rows)
+    }
+
+    /// The rows of a collection by the values of a column.
+    pub(crate) fn collection_index(&self, slot: usize, column: usize, rows: &Rows) -> Index {
+        let mut indexes = self.collection_indexes.borrow_mut();
+        Rc::clone(indexes.entry((slot, column)).or_insert_with(|| Rc::new(index(rows, column))))
     }
 
     pub(crate) fn table_index(&self, relation: &'static Relation, column: usize) -> Index {

@@ -145,6 +145,11 @@ fn context() -> CatalogContext {
         process: 7,
         started_us: 1_500_000_000_000_000,
         system: Arc::new(Quiet),
+        statements: Statements::default(),
+        tables: None,
+        cancel: CancellationToken::new(),
+        clock: tidemark_engine::env::os::env().clock,
+        random: tidemark_engine::env::os::env().random,
     }
 }
 
@@ -159,7 +164,7 @@ fn parse(text: &str) -> Query {
 fn answer(text: &str) -> String {
     let context = context();
     let error = |error: &SqlError| format!("{}: {}", error.state().code(), error.message());
-    let query = match CatalogQuery::analyze(&parse(text), &[], &context) {
+    let query = match CatalogQuery::analyze(&parse(text), &[], &context, Reach::Catalog) {
         Ok(query) => query,
         Err(NotAnswered::NotOurs) => return "not ours".to_owned(),
         Err(NotAnswered::Error(fault)) => return error(&fault),

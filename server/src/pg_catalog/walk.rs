@@ -142,6 +142,9 @@ impl<'r, 'a> Walk<'r, 'a> {
         if let Source::Table(relation) = &leaf.source {
             return self.run.table_index(relation, lookup.column);
         }
+        if let Source::Collection(_, slot) = &leaf.source {
+            return self.run.collection_index(*slot, lookup.column, rows);
+        }
         let made = || Rc::new(index(rows, lookup.column));
         match self.kept.borrow_mut().get_mut(&leaf.relation) {
             Some(kept) => Rc::clone(kept.index.get_or_insert_with(made)),
@@ -155,6 +158,9 @@ impl<'r, 'a> Walk<'r, 'a> {
         }
         let (rows, varies) = match &leaf.source {
             Source::Table(relation) => return Ok(self.run.table(relation)),
+            Source::Collection(collection, slot) => {
+                return self.run.collection(collection, *slot, leaf);
+            }
             Source::Query { plan, lateral } => (self.run.rows(plan, Some(frame))?, *lateral),
             Source::Cte(slot) => {
                 let ctes = self.run.ctes.borrow();

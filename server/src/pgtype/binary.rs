@@ -231,7 +231,11 @@ pub fn read_interval(reader: &mut Reader<'_>) -> SqlResult<Interval> {
     Ok(Interval { months: reader.i32()?, days, micros })
 }
 
-fn read_array(reader: &mut Reader<'_>, pg_type: &PgType, typmod: i32) -> SqlResult<ArrayDatum> {
+/// What comes before the elements of an array: their type, the dimensions, and how many there are.
+fn read_array_header(
+    reader: &mut Reader<'_>,
+    pg_type: &PgType,
+) -> SqlResult<(PgType, Vec<Dimension>, usize)> {
     let invalid = |message: String| SqlError::new(sqlstate::INVALID_BINARY_REPRESENTATION, message);
     let element = element_type_of(pg_type).unwrap_or(PgType::TEXT);
     let dimension_count = reader.i32()?;
@@ -257,6 +261,11 @@ fn read_array(reader: &mut Reader<'_>, pg_type: &PgType, typmod: i32) -> SqlResu
         dimensions.push(dimension);
     }
     let count = array::element_count(&dimensions)?;
+    Ok((element, dimensions, count))
+}
+
+fn read_array(reader: &mut Reader<'_>, pg_type: &PgType, typmod: i32) -> SqlResult<ArrayDatum> {
+    let (element, mut dimensions, count) = read_array_header(reader, pg_type)?;
     if count == 0 {
         // A vector has its one dimension also when nothing is in it.
         let kept = usize::from(family(pg_type) == Family::Vector);
@@ -270,6 +279,19 @@ fn read_array(reader: &mut Reader<'_>, pg_type: &PgType, typmod: i32) -> SqlResu
     Ok(ArrayDatum { element, dimensions, values })
 }
 
+/// The elements of an array in their binary form, whatever its dimensions.
+pub fn array_fields<'a>(bytes: &'a [u8], pg_type: &PgType) -> SqlResult<Vec<Option<&'a [u8]>>> {
+    let mut reader = Reader::new(bytes);
+    let (_, _, count) = read_array_header(&mut reader, pg_type)?;
+    // Each element has a length of four bytes.
+    let mut fields = Vec::with_capacity(count.min(reader.rest.len() / 4));
+    for _ in 0..count {
+        fields.push(read_element_field(&mut reader)?);
+    }
+    reader.finish()?;
+    Ok(fields)
+}
+
 fn wrong_element_type(element_oid: u32, expected: &PgType) -> SqlError {
     let name = |pg_type: Option<&PgType>| pg_type.map_or("???".to_owned(), super::types::format_type);
     let message = format!(
@@ -281,16 +303,21 @@ fn wrong_element_type(element_oid: u32, expected: &PgType) -> SqlError {
     SqlError::new(sqlstate::DATATYPE_MISMATCH, message)
 }
 
-/// Reads an element; its place counts from 1.
-fn read_element(reader: &mut Reader<'_>, element: &PgType, typmod: i32, place: usize) -> SqlResult<Datum> {
+fn read_element_field<'a>(reader: &mut Reader<'a>) -> SqlResult<Option<&'a [u8]>> {
     let len = match reader.i32()? {
-        -1 => return Ok(Datum::Null),
+        -1 => return Ok(None),
         len => usize::try_from(len).ok().filter(|len| *len <= reader.rest.len()).ok_or_else(|| {
             let message = "insufficient data left in message";
             SqlError::new(sqlstate::INVALID_BINARY_REPRESENTATION, message)
         })?,
     };
-    let mut field = Reader::new(reader.take(len)?);
+    reader.take(len).map(Some)
+}
+
+/// Reads an element; its place counts from 1.
+fn read_element(reader: &mut Reader<'_>, element: &PgType, typmod: i32, place: usize) -> SqlResult<Datum> {
+    let Some(bytes) = read_element_field(reader)? else { return Ok(Datum::Null) };
+    let mut field = Reader::new(bytes);
     let datum = read(&mut field, element, typmod)?;
     field.finish().map_err(|_| {
         let message = format!("improper binary format in array element {place}");

@@ -8,6 +8,9 @@
 
 mod append;
 mod list;
+mod many;
+
+pub use many::ColumnFault;
 
 use arrow::array::{
     ArrayBuilder, ArrayRef, BinaryViewBuilder, BooleanBuilder, Date32Builder, Decimal128Builder,
@@ -35,6 +38,7 @@ const VIEW_LEN: usize = 16;
 /// A column in the making.
 #[derive(Debug)]
 pub struct ColumnBuilder {
+    column_type: ColumnType,
     pg_type: PgType,
     typmod: i32,
     values: Values,
@@ -87,6 +91,7 @@ impl ColumnBuilder {
     /// texts here.
     pub fn new(column_type: &ColumnType, row_count: usize) -> ColumnBuilder {
         ColumnBuilder {
+            column_type: column_type.clone(),
             pg_type: column_pg_type(column_type),
             typmod: column_typmod(column_type),
             values: Values::new(column_type, row_count),
@@ -174,6 +179,15 @@ impl ColumnBuilder {
         };
         self.count_row(payload_bytes);
         Ok(())
+    }
+
+    /// The array; the builder is empty then, with room for so many rows.
+    pub fn finish_and_reserve(&mut self, row_count: usize) -> ArrayRef {
+        let finished = self.finish();
+        if row_count > 0 {
+            self.values = Values::new(&self.column_type, row_count);
+        }
+        finished
     }
 
     /// The array; the builder is empty then.

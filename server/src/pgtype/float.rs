@@ -250,8 +250,49 @@ fn write_general(out: &mut BytesMut, digits: &Digits, precision: i32) {
     }
 }
 
+/// The most digits that a number of 53 bits surely holds.
+const EXACT_DIGITS_F64: usize = 15;
+
+/// The most digits that a number of 24 bits surely holds.
+const EXACT_DIGITS_F32: usize = 7;
+
+/// A number of few digits and no exponent: its digits, whether it is negative, and how many of them are
+/// after the point. Nearly all numbers are like that.
+///
+/// Digits and power of ten are both exact as floats then, so their quotient, which is rounded once, is the
+/// float nearest to the number.
+fn short_decimal(text: &str, digits_max: usize) -> Option<(u64, bool, usize)> {
+    let (is_negative, unsigned) = match text.as_bytes() {
+        [b'-', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    if unsigned.is_empty() || unsigned.len() > digits_max + 1 {
+        return None;
+    }
+    let (mut value, mut after_point, mut has_point) = (0_u64, 0, false);
+    for byte in unsigned {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 {
+            value = value * 10 + u64::from(digit);
+            after_point += usize::from(has_point);
+        } else if *byte == b'.' && !has_point {
+            has_point = true;
+        } else {
+            return None;
+        }
+    }
+    let digits = unsigned.len() - usize::from(has_point);
+    (digits > 0 && digits <= digits_max).then_some((value, is_negative, after_point))
+}
+
 /// Reads a `float8`.
 pub fn parse_f64(text: &str) -> SqlResult<f64> {
+    const POWERS: [f64; EXACT_DIGITS_F64 + 1] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    if let Some((digits, is_negative, after_point)) = short_decimal(text, EXACT_DIGITS_F64) {
+        let value = digits as f64 / POWERS[after_point];
+        return Ok(if is_negative { -value } else { value });
+    }
     let number = text.trim_matches(is_space);
     match number.parse::<f64>() {
         Ok(value) if value.is_normal() || is_as_written(number, value == 0.0, value.is_infinite()) => {
@@ -266,6 +307,11 @@ pub fn parse_f64(text: &str) -> SqlResult<f64> {
 
 /// Reads a `float4`.
 pub fn parse_f32(text: &str) -> SqlResult<f32> {
+    const POWERS: [f32; EXACT_DIGITS_F32 + 1] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
+    if let Some((digits, is_negative, after_point)) = short_decimal(text, EXACT_DIGITS_F32) {
+        let value = digits as f32 / POWERS[after_point];
+        return Ok(if is_negative { -value } else { value });
+    }
     let number = text.trim_matches(is_space);
     match number.parse::<f32>() {
         Ok(value) if value.is_normal() || is_as_written(number, value == 0.0, value.is_infinite()) => {
@@ -339,6 +385,38 @@ mod tests {
         let mut out = BytesMut::new();
         write_f32(&mut out, value, extra_float_digits);
         String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn short_numbers_are_read_as_the_nearest_float() {
+        let digits = "90071992547409931";
+        for len in 1..digits.len() {
+            for point in 0..=len {
+                for sign in ["", "-"] {
+                    let text = format!("{sign}{}.{}", &digits[..point], &digits[point..len]);
+                    assert_eq!(
+                        parse_f64(&text).unwrap().to_bits(),
+                        text.parse::<f64>().unwrap().to_bits(),
+                        "{text}"
+                    );
+                    assert_eq!(
+                        parse_f32(&text).unwrap().to_bits(),
+                        text.parse::<f32>().unwrap().to_bits(),
+                        "{text}"
+                    );
+                }
+            }
+        }
+        for text in ["0", "-0", "-0.0", "5", " 5 ", "1e3", "+5", "007", "1.", ".5"] {
+            assert_eq!(
+                parse_f64(text).unwrap().to_bits(),
+                text.trim().parse::<f64>().unwrap().to_bits(),
+                "{text}"
+            );
+        }
+        for text in ["", "-", ".", "-.", "1.2.3", "1-2", "x", "1x"] {
+            assert!(parse_f64(text).is_err() && parse_f32(text).is_err(), "{text}");
+        }
     }
 
     #[test]

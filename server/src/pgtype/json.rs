@@ -4,6 +4,7 @@
 //! thread's stack, and tells a [`Visitor`] what it finds. [`super::jsonb`] is another one.
 
 pub mod lexer;
+pub mod parts;
 
 use self::lexer::{Escapes, Expected, Lexer, Token};
 use crate::error::{SqlError, SqlResult};

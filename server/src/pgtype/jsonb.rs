@@ -7,17 +7,41 @@
 //! The form is written as the text is parsed. Where an object's keys turn out not to be in order, its
 //! members are put in order when it ends.
 
+use super::PgType;
+use super::datum::Datum;
 use super::json::lexer::Escapes;
+use super::json::parts::{self, JsonKind};
 use super::json::{self, Visitor};
 use super::numeric::Numeric;
-use super::types::NO_TYPMOD;
-use crate::error::SqlResult;
+use super::types::{Family, NO_TYPMOD, family, format_type};
+use crate::error::{SqlError, SqlResult};
+use crate::sqlstate;
 
 /// The normal form of a text.
 pub fn normalise(text: &str) -> SqlResult<String> {
     let mut normaliser = Normaliser { out: String::with_capacity(text.len() + 16), open: Vec::new() };
     json::visit(text, Escapes::Decode, &mut normaliser)?;
     Ok(normaliser.out)
+}
+
+/// The number or the truth value that a `jsonb` is, for a cast to a type; `null` is NULL in no way.
+///
+/// # Errors
+/// It is something else.
+pub fn scalar(text: &str, target: &PgType) -> SqlResult<Datum> {
+    let is_boolean = family(target) == Family::Bool;
+    let what = match parts::kind(text) {
+        JsonKind::Number if !is_boolean => return Numeric::parse(text, NO_TYPMOD).map(Datum::Numeric),
+        JsonKind::Boolean if is_boolean => return Ok(Datum::Bool(text.trim() == "true")),
+        JsonKind::Null => "null",
+        JsonKind::String => "string",
+        JsonKind::Number => "numeric",
+        JsonKind::Boolean => "boolean",
+        JsonKind::Array => "array",
+        JsonKind::Object => "object",
+    };
+    let message = format!("cannot cast jsonb {what} to type {}", format_type(target));
+    Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message))
 }
 
 struct Normaliser {

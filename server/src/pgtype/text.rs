@@ -207,7 +207,7 @@ pub fn refuse_nul(text: &str) -> SqlResult<()> {
 }
 
 /// Tells the bytes of the character that is none: as many as its first byte announces.
-fn invalid_utf8(bytes: &[u8]) -> SqlError {
+pub fn invalid_utf8(bytes: &[u8]) -> SqlError {
     let announced = match bytes.first() {
         Some(0xc0..=0xdf) => 2,
         Some(0xe0..=0xef) => 3,

@@ -388,6 +388,7 @@ pub fn format_type(pg_type: &PgType) -> String {
     let name = match *pg_type {
         PgType::BOOL => "boolean",
         PgType::CHAR => "\"char\"",
+        PgType::ANY => "\"any\"",
         PgType::INT2 => "smallint",
         PgType::INT4 => "integer",
         PgType::INT8 => "bigint",

@@ -3,14 +3,16 @@
 //!
 //! While a query is planned they are functions that only know their types ([`by_name`]). When its types
 //! are settled they become DataFusion's own aggregates, which are fast, over casts and under a
-//! projection ([`expand`]): `avg(x)` of integers is `sum(x::numeric) / count(x)`.
+//! projection ([`expand`]): `avg(x)` of integers is `sum(x::numeric) / count(x)`, and `min(x)` of
+//! intervals is the interval of the least key.
 
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{Column, DFSchema, Result, ScalarValue, internal_err, plan_err};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue, internal_err, not_impl_err, plan_err};
 use datafusion::functions_aggregate::average::avg_udaf;
 use datafusion::functions_aggregate::count::count_udaf;
+use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::function::AccumulatorArgs;
@@ -21,6 +23,8 @@ use datafusion::logical_expr::{
 use sqlparser::ast::BinaryOperator;
 
 use crate::plan::arithmetic::{self, DIVIDED};
+use crate::plan::interval_sums;
+use crate::plan::keys;
 
 /// Between the name of an aggregate and that of a part of it.
 const PART: char = '\u{2}';
@@ -40,6 +44,9 @@ pub fn by_name(name: &str) -> Option<Arc<AggregateUDF>> {
 enum Kind {
     Sum,
     Average,
+    /// DataFusion's, of values that are compared by a key.
+    Least,
+    Greatest,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -70,6 +77,8 @@ impl AggregateUDFImpl for Typed {
         match self.kind {
             Kind::Sum => "sum",
             Kind::Average => "avg",
+            Kind::Least => "min",
+            Kind::Greatest => "max",
         }
     }
 
@@ -82,6 +91,7 @@ impl AggregateUDFImpl for Typed {
             [given] if given.is_signed_integer() || given.is_floating() || given.is_decimal() => {
                 Ok(types.to_vec())
             }
+            [DataType::Interval(_)] => Ok(types.to_vec()),
             // Counts of window functions are not negative.
             [DataType::UInt64] => Ok(vec![DataType::Int64]),
             [DataType::Null] => Ok(vec![DataType::Float64]),
@@ -99,7 +109,9 @@ impl AggregateUDFImpl for Typed {
             (Kind::Sum, DataType::Int8 | DataType::Int16 | DataType::Int32) => DataType::Int64,
             (Kind::Sum, given) => summed(given).map_or_else(|| given.clone(), |summed| sum_of(&summed)),
             (Kind::Average, given) if given.is_floating() => DataType::Float64,
+            (_, given @ DataType::Interval(_)) => given.clone(),
             (Kind::Average, _) => DIVIDED,
+            (Kind::Least | Kind::Greatest, given) => given.clone(),
         })
     }
 
@@ -152,7 +164,25 @@ fn expanded(kind: Kind, argument: Expr, schema: &DFSchema) -> Result<Expanded> {
         given = DataType::Int64;
     }
     let one = |function, argument| Expanded { parts: vec![(function, argument)], compose: only };
+    let of_key = |function, argument| Expanded {
+        parts: vec![(function, keys::whole_key(argument))],
+        compose: |mut parts| Ok(keys::from_whole_key(parts.swap_remove(0))),
+    };
     Ok(match (kind, &given) {
+        (Kind::Least, _) => of_key(min_udaf(), argument),
+        (Kind::Greatest, _) => of_key(max_udaf(), argument),
+        (Kind::Sum | Kind::Average, DataType::Interval(_)) => {
+            let fields = interval_sums::fields(&argument).into_iter().map(|field| (sum_udaf(), field));
+            let mut parts: Vec<_> = fields.collect();
+            let compose = match kind {
+                Kind::Average => interval_sums::averaged,
+                _ => interval_sums::summed,
+            };
+            if kind == Kind::Average {
+                parts.push((count_udaf(), argument));
+            }
+            Expanded { parts, compose }
+        }
         (Kind::Sum, DataType::Float32) => Expanded {
             parts: vec![(sum_udaf(), cast(argument, &given, &DataType::Float64))],
             compose: narrowed,
@@ -190,14 +220,14 @@ fn unaliased(expr: &Expr) -> &Expr {
 /// DataFusion cannot put the plan together again: a bug.
 pub fn expand(plan: LogicalPlan) -> Result<LogicalPlan> {
     match plan {
-        LogicalPlan::Aggregate(aggregate) if aggregate.aggr_expr.iter().any(is_typed) => {
+        LogicalPlan::Aggregate(aggregate) if any_typed(&aggregate.aggr_expr, &aggregate.input) => {
             let kept = aggregate.schema.fields().len() - aggregate.aggr_expr.len();
             let parts = split(&aggregate.aggr_expr, &aggregate.schema, kept, aggregate.input.schema())?;
             let inner = Aggregate::try_new(aggregate.input, aggregate.group_expr, parts.exprs)?;
-            let inner = Arc::new(LogicalPlan::Aggregate(inner));
+            let inner = Arc::new(keys::apply(LogicalPlan::Aggregate(inner))?);
             Ok(LogicalPlan::Projection(Projection::try_new(parts.outputs, inner)?))
         }
-        LogicalPlan::Window(window) if window.window_expr.iter().any(is_typed) => {
+        LogicalPlan::Window(window) if any_typed(&window.window_expr, &window.input) => {
             let kept = window.schema.fields().len() - window.window_expr.len();
             let parts = split(&window.window_expr, &window.schema, kept, window.input.schema())?;
             let inner = Arc::new(LogicalPlan::Window(Window::try_new(parts.exprs, window.input)?));
@@ -207,19 +237,26 @@ pub fn expand(plan: LogicalPlan) -> Result<LogicalPlan> {
     }
 }
 
-fn is_typed(expr: &Expr) -> bool {
-    typed_kind(unaliased(expr)).is_some()
+fn any_typed(exprs: &[Expr], input: &LogicalPlan) -> bool {
+    exprs.iter().any(|expr| typed_kind(unaliased(expr), input.schema()).is_some())
 }
 
-fn typed_kind(expr: &Expr) -> Option<Kind> {
-    match expr {
-        Expr::AggregateFunction(function) => kind_of(&function.func),
+fn typed_kind(expr: &Expr, schema: &DFSchema) -> Option<Kind> {
+    let function = match expr {
+        Expr::AggregateFunction(function) => &function.func,
         Expr::WindowFunction(function) => match &function.fun {
-            WindowFunctionDefinition::AggregateUDF(function) => kind_of(function),
-            WindowFunctionDefinition::WindowUDF(_) => None,
+            WindowFunctionDefinition::AggregateUDF(function) => function,
+            WindowFunctionDefinition::WindowUDF(_) => return None,
         },
-        _ => None,
-    }
+        _ => return None,
+    };
+    let extreme = match function.name() {
+        "min" => Kind::Least,
+        "max" => Kind::Greatest,
+        _ => return kind_of(function),
+    };
+    let given = argument_of(expr)?.get_type(schema).ok()?;
+    keys::has_key(&given).then_some(extreme)
 }
 
 /// What is computed, and what is made of it.
@@ -235,7 +272,7 @@ fn split(exprs: &[Expr], schema: &DFSchema, kept: usize, input: &DFSchema) -> Re
         outputs: columns[..kept].iter().cloned().map(Expr::Column).collect(),
     };
     for (expr, column) in exprs.iter().zip(&columns[kept..]) {
-        let Some(kind) = typed_kind(unaliased(expr)) else {
+        let Some(kind) = typed_kind(unaliased(expr), input) else {
             split.exprs.push(expr.clone());
             split.outputs.push(Expr::Column(column.clone()));
             continue;
@@ -243,6 +280,9 @@ fn split(exprs: &[Expr], schema: &DFSchema, kept: usize, input: &DFSchema) -> Re
         let Some(argument) = argument_of(unaliased(expr)) else {
             return plan_err!("{column} takes one argument");
         };
+        if is_distinct(unaliased(expr)) && matches!(argument.get_type(input)?, DataType::Interval(_)) {
+            return not_impl_err!("{column} of distinct intervals");
+        }
         let expanded = expanded(kind, argument.clone(), input)?;
         let is_alone = expanded.parts.len() == 1 && column.relation.is_none();
         let mut parts = Vec::with_capacity(expanded.parts.len());
@@ -250,6 +290,12 @@ fn split(exprs: &[Expr], schema: &DFSchema, kept: usize, input: &DFSchema) -> Re
             // What is one aggregate keeps its name.
             let name = if is_alone { column.name.clone() } else { format!("{}{PART}{at}", column.name) };
             let part = with_function(unaliased(expr), function, argument);
+            // What is computed twice is computed once: DataFusion would, and takes window functions out
+            // of their operator for it.
+            if let Some(same) = split.exprs.iter().find(|known| *unaliased(known) == part) {
+                parts.push(Expr::Column(Column::new_unqualified(same.schema_name().to_string())));
+                continue;
+            }
             let is_named = part.schema_name().to_string() == name;
             split.exprs.push(if is_named { part } else { part.alias(name.clone()) });
             parts.push(Expr::Column(Column::new_unqualified(name)));
@@ -274,6 +320,12 @@ fn argument_of(expr: &Expr) -> Option<&Expr> {
         [argument] => Some(argument),
         _ => None,
     }
+}
+
+/// Fields of intervals are summed on their own, so distinct intervals cannot be.
+fn is_distinct(expr: &Expr) -> bool {
+    let name = |function: &AggregateFunction| matches!(function.func.name(), "sum" | "avg");
+    matches!(expr, Expr::AggregateFunction(function) if function.params.distinct && name(function))
 }
 
 fn with_function(expr: &Expr, function: Arc<AggregateUDF>, argument: Expr) -> Expr {

@@ -102,7 +102,13 @@ pub fn typed(expr: Expr, pg_type: &PgType, time_zone: &Arc<str>) -> Result<Expr>
             Ok(Expr::Placeholder(Placeholder { id, field: Some(Arc::new(field)) }))
         }
         Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) => match family(pg_type) {
-            Family::Text | Family::Varchar => Ok(Expr::Literal(ScalarValue::Utf8(Some(text)), metadata)),
+            Family::Text | Family::Varchar | Family::Name | Family::Char | Family::Bpchar => {
+                Ok(Expr::Literal(ScalarValue::Utf8(Some(text)), metadata))
+            }
+            Family::Oid => {
+                let oid = crate::pgtype::integer::parse_i64(&text).map_err(external)?;
+                Ok(Expr::Literal(ScalarValue::Int64(Some(oid)), None))
+            }
             Family::Numeric => number(&text),
             _ => cast_to(Expr::Literal(ScalarValue::Utf8(Some(text)), metadata), pg_type, time_zone),
         },

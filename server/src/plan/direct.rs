@@ -82,7 +82,7 @@ impl DirectScan {
         let Some(predicates) = conditions.collect::<Option<Vec<_>>>() else { return Ok(None) };
         let snapshot = data.collection(self.collection.id).map_err(|error| to_sql_error(error, None))?;
         // Planning would find out the same, and the general way plans again.
-        if predicates.is_empty() && snapshot.row_count() > ROWS_MAX as u64 {
+        if predicates.is_empty() && snapshot.row_count_max() > ROWS_MAX as u64 {
             return Ok(None);
         }
         let (columns, row_ids) = (self.columns.clone(), RowIds::NotGiven);

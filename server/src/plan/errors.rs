@@ -198,8 +198,12 @@ fn plan(what: &str) -> SqlError {
     if what.contains("have the same name") || what.contains("more than once") {
         return SqlError::new(sqlstate::DUPLICATE_ALIAS, first_sentence(what));
     }
-    if what.contains("must have the same number of columns") || what.contains("same number of columns") {
-        let message = "each UNION query must have the same number of columns";
+    let set = ["UNION", "INTERSECT", "EXCEPT"].into_iter().find(|set| {
+        what.starts_with(&format!("{set} queries have different number of columns"))
+            || (*set == "UNION" && what.contains("same number of columns"))
+    });
+    if let Some(set) = set {
+        let message = format!("each {set} query must have the same number of columns");
         return SqlError::new(sqlstate::SYNTAX_ERROR, message);
     }
     if what.contains("Placeholder") || what.contains("placeholder") {

@@ -1,4 +1,4 @@
-//! Functions whose arguments may be of any type, if it is one: COALESCE, GREATEST, LEAST.
+//! Functions whose arguments may be of any type, if it is one: COALESCE, GREATEST, LEAST, NULLIF.
 //!
 //! While a query is planned they take everything, as a string beside a timestamp is one only when it is
 //! resolved. Resolving it puts DataFusion's function in their place ([`resolved`]).
@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 
 /// The function that stands for DataFusion's of this name.
 pub fn by_name(name: &str, inner: &Arc<ScalarUDF>) -> Option<Arc<ScalarUDF>> {
-    matches!(name, "coalesce" | "greatest" | "least").then(|| {
+    matches!(name, "coalesce" | "greatest" | "least" | "nullif").then(|| {
         let signature = Signature::variadic_any(Volatility::Immutable);
         Arc::new(ScalarUDF::new_from_impl(Open { inner: Arc::clone(inner), signature }))
     })

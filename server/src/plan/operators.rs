@@ -11,11 +11,13 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use tidemark_catalog::types::{ColumnType, TimeUnit as ColumnUnit};
 
 use crate::error::SqlError;
+use crate::pg_catalog::shared::SharedFunction;
 use crate::pgtype::PgType;
-use crate::pgtype::types::{Family, element_type_of, family, format_type};
+use crate::pgtype::types::{Family, element_type_of, family, format_type, numeric_rank};
 use crate::plan::arithmetic;
 use crate::plan::coerce::{Side, cast_to, is_float, is_moment, is_number, is_text, side, typed};
 use crate::plan::errors::external;
+use crate::plan::keys;
 use crate::plan::resolve::resolve;
 use crate::sql::functions;
 use crate::sqlstate;
@@ -36,6 +38,9 @@ impl ExprPlanner for PostgresOperators {
             schema,
             time_zone: &self.time_zone,
         };
+        if let Some(function) = operands.json_function(&op) {
+            return Ok(PlannerResult::Planned(function.call(vec![operands.left, operands.right])));
+        }
         match &op {
             BinaryOperator::And | BinaryOperator::Or => operands.logical(op),
             BinaryOperator::Eq
@@ -81,6 +86,18 @@ impl Operands<'_> {
         (side(&self.left, self.schema), side(&self.right, self.schema))
     }
 
+    /// The function that an operator on JSON calls.
+    fn json_function(&self, op: &BinaryOperator) -> Option<ScalarUDF> {
+        let (left, right) = self.sides();
+        let pg_type = |side: &Side| match side {
+            Side::Typed(pg_type) => Some(pg_type.clone()),
+            Side::Unknown | Side::Parameter => Some(PgType::UNKNOWN),
+            Side::Opaque => None,
+        };
+        let name = SharedFunction::of_operator(op, &pg_type(&left)?, &pg_type(&right)?)?;
+        functions::interpreted::by_name(name, self.time_zone)
+    }
+
     fn left_to_datafusion(self, op: BinaryOperator) -> PlannerResult<RawBinaryExpr> {
         PlannerResult::Original(RawBinaryExpr { op, left: self.left, right: self.right })
     }
@@ -103,11 +120,8 @@ impl Operands<'_> {
         else {
             return Err(external(no_operator(&op.to_string(), &sides.0, &sides.1)));
         };
-        (self.left, self.right) = (left, right);
-        let is_interval = |it: &Side| matches!(it, Side::Typed(it) if family(it) == Family::Interval);
-        if is_interval(&sides.0) || is_interval(&sides.1) {
-            return self.temporal(&op, &sides);
-        }
+        self.left = keys::key(left, self.schema);
+        self.right = keys::key(right, self.schema);
         Ok(self.left_to_datafusion(op))
     }
 
@@ -188,6 +202,17 @@ impl Operands<'_> {
         let is_array = |it: &Side| matches!(it, Side::Typed(it) if element_type_of(it).is_some());
         let is_opaque = |it: &Side| matches!(it, Side::Opaque);
         let is_bytes = |it: &Side| matches!(it, Side::Typed(it) if family(it) == Family::Bytea);
+        // A string beside an array is one.
+        for (operand, side, other) in
+            [(&mut self.left, &sides.0, &sides.1), (&mut self.right, &sides.1, &sides.0)]
+        {
+            if let (Side::Unknown | Side::Parameter, Side::Typed(array)) = (side, other)
+                && element_type_of(array).is_some()
+            {
+                let open = std::mem::replace(operand, Expr::Literal(ScalarValue::Null, None));
+                *operand = typed(open, array, self.time_zone)?;
+            }
+        }
         if [&sides.0, &sides.1].into_iter().any(|it| is_array(it) || is_opaque(it) || is_bytes(it)) {
             return Ok(self.left_to_datafusion(op));
         }
@@ -270,6 +295,13 @@ pub fn compared(
     }
     if is_moment(left_type) && is_moment(right_type) {
         return compared_moments(left, right, left_type, right_type, time_zone).map(Some);
+    }
+    // Oids and letters are numbers and texts beside others.
+    let whole =
+        |it: &PgType| matches!(family(it), Family::Oid) || numeric_rank(it).is_some_and(|rank| rank <= 2);
+    let textual = |it: &PgType| is_text(it) || family(it) == Family::Char;
+    if (whole(left_type) && whole(right_type)) || (textual(left_type) && textual(right_type)) {
+        return Ok(Some((left, right)));
     }
     let comparable = !matches!(family(left_type), Family::Json | Family::Jsonb)
         && ((is_text(left_type) && is_text(right_type))

@@ -1,10 +1,12 @@
 //! What functions know of the session whose statement they are in.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::{Result, config_err};
 
+use crate::pg_catalog::CatalogContext;
 use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::timezone::TimeZone;
 
@@ -20,6 +22,8 @@ pub struct StatementOptions {
     pub database: String,
     /// The namespaces in which names are looked up.
     pub search_path: Vec<String>,
+    /// What functions of the catalog know; `None` where nothing calls one.
+    pub catalog: Option<Arc<CatalogContext>>,
 }
 
 impl StatementOptions {

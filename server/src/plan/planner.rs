@@ -1,11 +1,13 @@
 //! What all sessions share for planning: functions, rules, memory; and the steps of planning.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::{DFSchema, ParamValues, Result, TableReference};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DFSchema, ParamValues, Result, ScalarValue, TableReference};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SendableRecordBatchStream;
@@ -27,13 +29,16 @@ use tidemark_catalog::collection::Collection;
 
 use crate::config::Config;
 use crate::error::{SqlError, SqlResult};
+use crate::pg_catalog::CatalogContext;
 use crate::plan::aggregates;
+use crate::plan::catalog_table::CatalogTable;
 use crate::plan::errors::{external, to_sql_error};
 use crate::plan::latest::LatestRule;
 use crate::plan::memory::{QueryMemory, QueryPool};
 use crate::plan::open;
 use crate::plan::operators::PostgresOperators;
 use crate::plan::options::StatementOptions;
+use crate::plan::ordered;
 use crate::plan::provider::{CollectionTable, StatementData};
 use crate::plan::resolve::resolve_plan;
 use crate::plan::rewrite;
@@ -131,6 +136,24 @@ impl Planner {
         resolve_plan(plan, &context.time_zone).map_err(|error| to_sql_error(error, Some(context.text)))
     }
 
+    /// Whether a plan can be run. Queries within that refer to columns around them can be what DataFusion
+    /// has no operator for, which shows when it turns them into joins, and UNNEST can lose columns; so
+    /// these are planned to the end.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub async fn check(
+        &self,
+        plan: &LogicalPlan,
+        run: impl FnOnce() -> SqlResult<RunContext>,
+    ) -> SqlResult<()> {
+        if !is_doubtful(plan)? {
+            return Ok(());
+        }
+        let state = self.state(run()?);
+        self.physical(&state, without_parameters(plan)?).await.map(drop)
+    }
+
     /// Runs a logical plan: its schema, and its batches as they come.
     ///
     /// # Errors
@@ -148,7 +171,8 @@ impl Planner {
         state.create_physical_plan(&plan).await.map_err(|error| to_sql_error(error, None))
     }
 
-    fn state(&self, run: RunContext) -> SessionState {
+    /// What carries out a statement.
+    pub(super) fn state(&self, run: RunContext) -> SessionState {
         let pool = QueryPool::new(Arc::clone(&self.memory), self.bytes_per_query);
         let runtime = RuntimeEnv { memory_pool: Arc::new(pool), ..self.runtime.as_ref().clone() };
         let reads_nothing = run.data.is_empty();
@@ -178,6 +202,33 @@ fn optimizer_rules(defaults: &SessionState) -> Vec<Arc<dyn OptimizerRule + Send 
     rules
 }
 
+/// A plan with NULL for each of its parameters, which are not known before it is run.
+fn without_parameters(plan: &LogicalPlan) -> SqlResult<LogicalPlan> {
+    let types = plan.get_parameter_types().map_err(|error| to_sql_error(error, None))?;
+    let null = |(name, data_type): (String, Option<DataType>)| {
+        let number = name.trim_start_matches('$').parse::<usize>().ok()?;
+        Some((number, ScalarValue::try_from(&data_type.unwrap_or(DataType::Null)).ok()?))
+    };
+    let known: BTreeMap<usize, ScalarValue> = types.into_iter().filter_map(null).collect();
+    let Some((last, _)) = known.last_key_value() else { return Ok(plan.clone()) };
+    let value = |number| known.get(&number).cloned().unwrap_or(ScalarValue::Null);
+    bind(plan, ParamValues::from((1..=*last).map(value).collect::<Vec<_>>()))
+}
+
+/// Whether a plan may turn out to be none.
+fn is_doubtful(plan: &LogicalPlan) -> SqlResult<bool> {
+    let mut is_doubtful = false;
+    let visited = plan.apply_with_subqueries(|plan| {
+        is_doubtful = is_doubtful || matches!(plan, LogicalPlan::Unnest(_));
+        plan.apply_expressions(|expr| {
+            is_doubtful = is_doubtful || expr.contains_outer();
+            Ok(TreeNodeRecursion::Continue)
+        })
+    });
+    visited.map_err(|error| to_sql_error(error, None))?;
+    Ok(is_doubtful)
+}
+
 /// A query that runs.
 pub struct Running {
     /// Its batches.
@@ -201,6 +252,8 @@ pub struct PlanContext<'a> {
     pub resolver: &'a Resolver,
     /// The session's time zone.
     pub time_zone: Arc<str>,
+    /// The catalog that the statement sees.
+    pub catalog: &'a CatalogContext,
     /// The types of parameters as far as they are known, by number from 0.
     pub parameters: &'a [Option<FieldRef>],
     /// The collection of which the statement wants places of rows.
@@ -242,6 +295,10 @@ impl ContextProvider for Names<'_> {
             && let Some(target) = self.context.target
         {
             let table = CollectionTable::new(Arc::clone(target), &self.context.time_zone).with_row_ids();
+            return Ok(provider_as_source(Arc::new(table)));
+        }
+        let catalog = self.context.catalog;
+        if let Some(table) = CatalogTable::find(schema, name.table(), catalog, &self.context.time_zone) {
             return Ok(provider_as_source(Arc::new(table)));
         }
         let collection = self.context.resolver.collection(schema, name.table()).map_err(external)?;
@@ -289,7 +346,11 @@ impl ContextProvider for Names<'_> {
         if let Some(function) = functions::in_time_zone(name, &self.context.time_zone) {
             return Some(Arc::new(function));
         }
-        let function = self.state.scalar_functions().get(name).cloned()?;
+        let Some(function) = self.state.scalar_functions().get(name).cloned() else {
+            // DataFusion has unnest as a form of its own.
+            let found = functions::interpreted::by_name(name, &self.context.time_zone);
+            return found.filter(|_| name != "unnest").map(Arc::new);
+        };
         Some(open::by_name(name, &function).unwrap_or(function))
     }
 
@@ -298,7 +359,9 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        aggregates::by_name(name).or_else(|| self.state.aggregate_functions().get(name).cloned())
+        aggregates::by_name(name)
+            .or_else(|| ordered::by_name(name))
+            .or_else(|| self.state.aggregate_functions().get(name).cloned())
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {

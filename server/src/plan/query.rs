@@ -62,6 +62,8 @@ pub struct QueryContext {
     pub time_zone: Arc<str>,
     /// The collection of which the statement wants places of rows.
     pub target: Option<Arc<Collection>>,
+    /// What functions know of the session.
+    pub options: StatementOptions,
 }
 
 /// What running needs of a session.
@@ -88,24 +90,37 @@ pub async fn plan(
     context: QueryContext,
 ) -> SqlResult<PlannedQuery> {
     let runtime = context.server.query_runtime.clone();
-    let planned = runtime.spawn(async move { plan_here(&query, &declared, &context) });
+    let planned = runtime.spawn(async move { plan_here(&query, &declared, &context).await });
     planned.await.map_err(|error| SqlError::internal(format!("planning ended by a panic: {error}")))?
 }
 
-fn plan_here(
+async fn plan_here(
     query: &ast::Query,
     declared: &[Option<PgType>],
     context: &QueryContext,
 ) -> SqlResult<PlannedQuery> {
     let hints = super::parameters::hints(query, declared, &context.time_zone);
+    let catalog = context.options.catalog.as_deref();
+    let catalog = catalog.ok_or_else(|| SqlError::internal("a statement has its catalog"))?;
     let plan_context = PlanContext {
         text: &context.text,
         resolver: &context.resolver,
         time_zone: Arc::clone(&context.time_zone),
+        catalog,
         parameters: &hints,
         target: context.target.as_ref(),
     };
     let plan = context.server.planner.plan(query, &plan_context)?;
+    let trial = || {
+        let collections = context.resolver.found();
+        let data = StatementData::new(&context.server.engine, &collections, OwnWrites::default());
+        Ok(RunContext {
+            data: data.map_err(|error| read(&error))?,
+            time_zone: Arc::clone(&context.time_zone),
+            options: context.options.clone(),
+        })
+    };
+    context.server.planner.check(&plan, trial).await?;
     let parameters = super::parameters::types(&plan, declared, &hints)?;
     let fields = plan.schema().iter().enumerate().map(|(at, (_, field))| output_field(&plan, at, field));
     Ok(PlannedQuery {
@@ -180,7 +195,7 @@ impl PlannedQuery {
         let server = Arc::clone(&run.server);
         let cancel = run.cancel.clone();
         let task = run.server.query_runtime.spawn(async move {
-            let driven = drive(&server.planner, plan, context, &sender, &cancel);
+            let driven = drive(&server, plan, context, &sender, &cancel);
             let outcome = std::panic::AssertUnwindSafe(driven).catch_unwind().await;
             let last = match outcome {
                 Ok(Ok(())) => Ok(None),
@@ -202,6 +217,16 @@ impl PlannedQuery {
         Ok(direct::place_predicates(&self.plan, &self.scalars(values)?))
     }
 
+    /// The plan.
+    pub(super) fn logical(&self) -> &LogicalPlan {
+        &self.plan
+    }
+
+    /// The time zone that is part of types.
+    pub(super) fn time_zone(&self) -> &Arc<str> {
+        &self.time_zone
+    }
+
     /// Whether an output column is a string constant whose type was not said.
     pub fn is_literal(&self, at: usize) -> bool {
         let LogicalPlan::Projection(projection) = &self.plan else { return false };
@@ -212,7 +237,8 @@ impl PlannedQuery {
         matches!(expr, Some(Expr::Literal(value, _)) if matches!(value, ScalarValue::Utf8(_) | ScalarValue::Utf8View(_)))
     }
 
-    fn scalars(&self, values: &[Datum]) -> SqlResult<Vec<ScalarValue>> {
+    /// The values of its parameters as they enter the plan.
+    pub(super) fn scalars(&self, values: &[Datum]) -> SqlResult<Vec<ScalarValue>> {
         let scalars = values.iter().zip(&self.parameters).map(|(value, pg_type)| {
             let data_type = super::parameters::arrow_type(pg_type, &self.time_zone)?;
             let array = datum_to_scalar_array(value, &data_type)?;
@@ -295,14 +321,17 @@ fn lines(text: &str) -> Vec<String> {
 type BatchSender = mpsc::Sender<SqlResult<Option<datafusion::arrow::array::RecordBatch>>>;
 
 async fn drive(
-    planner: &Planner,
+    server: &Server,
     plan: LogicalPlan,
     context: RunContext,
     sender: &BatchSender,
     cancel: &CancellationToken,
 ) -> SqlResult<()> {
-    let Running { mut stream, .. } = planner.run(plan, context).await?;
+    // Merges make room for it, but not while it waits for a client that does not read.
+    let mut running = Some(server.engine.query_runs());
+    let Running { mut stream, .. } = server.planner.run(plan, context).await?;
     loop {
+        running.get_or_insert_with(|| server.engine.query_runs());
         let batch = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(cancelled()),
@@ -310,8 +339,16 @@ async fn drive(
         };
         let Some(batch) = batch else { return Ok(()) };
         let batch = batch.map_err(|error| to_sql_error(error, None))?;
-        if batch.num_rows() > 0 && sender.send(Ok(Some(batch))).await.is_err() {
-            return Ok(());
+        if batch.num_rows() == 0 {
+            continue;
         }
+        let Ok(place) = sender.try_reserve() else {
+            running = None;
+            if sender.send(Ok(Some(batch))).await.is_err() {
+                return Ok(());
+            }
+            continue;
+        };
+        place.send(Ok(Some(batch)));
     }
 }

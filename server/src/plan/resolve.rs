@@ -10,19 +10,17 @@ use datafusion::logical_expr::expr::{Case, Cast, InList, Placeholder, ScalarFunc
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union,
-};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, when};
 
-use crate::error::SqlError;
 use crate::pgtype::PgType;
 use crate::pgtype::types::data_pg_type;
 use crate::plan::aggregates;
-use crate::plan::coerce::{Side, cast_to, common_of, is_text, side, typed, unify};
+use crate::plan::coerce::{Side, is_text, side, typed, unify};
 use crate::plan::errors::external;
+use crate::plan::keys;
 use crate::plan::open;
 use crate::plan::operators::{boolean, compared, no_operator};
-use crate::sql::functions::temporal_operator;
+use crate::plan::sets;
 
 /// Resolves the expressions of a plan.
 ///
@@ -31,7 +29,8 @@ use crate::sql::functions::temporal_operator;
 pub fn resolve_plan(plan: LogicalPlan, time_zone: &Arc<str>) -> Result<LogicalPlan> {
     let resolved = plan.transform_up_with_subqueries(|plan| {
         let plan = match plan {
-            LogicalPlan::Union(union) => unite(union, time_zone)?,
+            LogicalPlan::Union(union) => sets::unite(union, time_zone)?,
+            LogicalPlan::Join(join) => sets::intersect(join, time_zone)?,
             plan => plan,
         };
         let mut schema = merge_schema(&plan.inputs());
@@ -49,7 +48,7 @@ pub fn resolve_plan(plan: LogicalPlan, time_zone: &Arc<str>) -> Result<LogicalPl
             plan @ (LogicalPlan::TableScan(_) | LogicalPlan::Values(_)) => plan,
             plan => plan.recompute_schema()?,
         };
-        Ok(Transformed::yes(aggregates::expand(plan)?))
+        Ok(Transformed::yes(keys::apply(aggregates::expand(plan)?)?))
     })?;
     Ok(resolved.data)
 }
@@ -94,13 +93,14 @@ fn resolve_node(expr: Expr, schema: &DFSchema, time_zone: &Arc<str>) -> Result<E
             let sides = (side(&left, schema), side(&right, schema));
             let (left, right) = compared(*left, *right, &sides, schema, time_zone)?
                 .ok_or_else(|| external(no_operator("=", &sides.0, &sides.1)))?;
+            let (left, right) = (keys::key(left, schema), keys::key(right, schema));
             Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
         }
         Expr::Case(case) => resolve_case(case, schema, time_zone),
         Expr::Not(inner) => Ok(Expr::Not(Box::new(boolean(*inner, "NOT", schema, time_zone)?))),
         Expr::ScalarFunction(function) => resolve_call(function, schema, time_zone),
         Expr::Cast(cast) => Ok(folded(cast)),
-        other => Ok(other),
+        other => keys::in_expression(other, schema),
     }
 }
 
@@ -123,38 +123,19 @@ fn folded(cast: Cast) -> Expr {
 fn in_list(list: InList, schema: &DFSchema, time_zone: &Arc<str>) -> Result<Expr> {
     let InList { expr, list, negated } = list;
     let mut expr = *expr;
-    if matches!(side(&expr, schema), Side::Typed(PgType::INTERVAL)) {
-        return interval_in(expr, list, negated, time_zone);
-    }
     let mut items = Vec::with_capacity(list.len());
     for item in list {
         let sides = (side(&expr, schema), side(&item, schema));
         let (left, right) = compared(expr, item, &sides, schema, time_zone)?
             .ok_or_else(|| external(no_operator("=", &sides.0, &sides.1)))?;
         expr = left;
-        items.push(right);
+        items.push(keys::key(right, schema));
     }
-    Ok(Expr::InList(InList { expr: Box::new(expr), list: items, negated }))
-}
-
-/// Intervals are equal when they are as long, which is not what DataFusion compares.
-fn interval_in(expr: Expr, list: Vec<Expr>, negated: bool, time_zone: &Arc<str>) -> Result<Expr> {
-    let mut any: Option<Expr> = None;
-    for item in list {
-        let equal = temporal_operator("=", time_zone)
-            .ok_or_else(|| external(SqlError::internal("intervals can be compared")))?
-            .call(vec![expr.clone(), typed(item, &PgType::INTERVAL, time_zone)?]);
-        any = Some(match any {
-            None => equal,
-            Some(any) => any.or(equal),
-        });
-    }
-    let any = any.unwrap_or(Expr::Literal(ScalarValue::Boolean(Some(false)), None));
-    Ok(if negated { Expr::Not(Box::new(any)) } else { any })
+    Ok(Expr::InList(InList { expr: Box::new(keys::key(expr, schema)), list: items, negated }))
 }
 
 fn resolve_case(case: Case, schema: &DFSchema, time_zone: &Arc<str>) -> Result<Expr> {
-    let Case { expr, when_then_expr, else_expr } = case;
+    let Case { mut expr, when_then_expr, else_expr } = case;
     let (mut whens, mut results): (Vec<Expr>, Vec<Expr>) =
         when_then_expr.into_iter().map(|(when, then)| (*when, *then)).unzip();
     for when in &mut whens {
@@ -164,12 +145,13 @@ fn resolve_case(case: Case, schema: &DFSchema, time_zone: &Arc<str>) -> Result<E
             Some(operand) => {
                 let sides = (side(operand, schema), side(&given, schema));
                 match compared(operand.as_ref().clone(), given, &sides, schema, time_zone)? {
-                    Some((_, given)) => given,
+                    Some((_, given)) => keys::key(given, schema),
                     None => return Err(external(no_operator("=", &sides.0, &sides.1))),
                 }
             }
         };
     }
+    expr = expr.map(|operand| Box::new(keys::key(*operand, schema)));
     // The default comes first in PostgreSQL's reckoning, which errors show.
     let has_else = else_expr.is_some();
     if let Some(default) = else_expr {
@@ -190,8 +172,13 @@ fn resolve_call(function: ScalarFunction, schema: &DFSchema, time_zone: &Arc<str
         _ => None,
     };
     if let Some(construct) = construct {
-        let args = unify(args, construct, schema, time_zone)?;
+        let mut args = unify(args, construct, schema, time_zone)?;
         let func = open::resolved(func);
+        let is_ordered = construct != "COALESCE";
+        if is_ordered && args.iter().any(|arg| arg.get_type(schema).is_ok_and(|it| keys::has_key(&it))) {
+            args = args.into_iter().map(keys::whole_key).collect();
+            return Ok(keys::from_whole_key(Expr::ScalarFunction(ScalarFunction { func, args })));
+        }
         return Ok(Expr::ScalarFunction(ScalarFunction { func, args }));
     }
     if func.name() == "nullif"
@@ -200,6 +187,12 @@ fn resolve_call(function: ScalarFunction, schema: &DFSchema, time_zone: &Arc<str
         let sides = (side(left, schema), side(right, schema));
         let (left, right) = compared(left.clone(), right.clone(), &sides, schema, time_zone)?
             .ok_or_else(|| external(no_operator("=", &sides.0, &sides.1)))?;
+        let func = open::resolved(func);
+        let (left_key, right_key) = (keys::key(left.clone(), schema), keys::key(right.clone(), schema));
+        if left_key != left {
+            let null = Expr::Literal(ScalarValue::try_from(&left.get_type(schema)?)?, None);
+            return when(left_key.eq(right_key), null).otherwise(left);
+        }
         return Ok(Expr::ScalarFunction(ScalarFunction { func, args: vec![left, right] }));
     }
     if func.name() == "any_all" {
@@ -256,56 +249,4 @@ fn any_all(
         }
     }
     Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
-}
-
-/// UNION, whose inputs come together in one type for each column.
-fn unite(union: Union, time_zone: &Arc<str>) -> Result<LogicalPlan> {
-    let width = union.schema.fields().len();
-    let mut targets = Vec::with_capacity(width);
-    for at in 0..width {
-        let sides: Vec<Side> = union.inputs.iter().map(|input| output_side(input, at)).collect();
-        let target = common_of(&sides, "UNION")?;
-        let is_open = |it: &Side| !matches!(it, Side::Typed(_));
-        let differs = sides.iter().any(|it| is_open(it) || Some(it) != sides.first());
-        targets.push(target.filter(|_| differs));
-    }
-    if targets.iter().all(Option::is_none) {
-        return Ok(LogicalPlan::Union(union));
-    }
-    let inputs = union.inputs.iter().map(|input| {
-        let columns = input.schema().columns().into_iter().enumerate().map(|(at, column)| {
-            let Some(target) = targets.get(at).and_then(Option::as_ref) else {
-                return Ok(Expr::Column(column));
-            };
-            let name = column.name.clone();
-            let qualifier = column.relation.clone();
-            let expr = match output_side(input, at) {
-                Side::Typed(given) if &given == target => return Ok(Expr::Column(column)),
-                _ => cast_to(Expr::Column(column), target, time_zone)?,
-            };
-            Ok(expr.alias_qualified(qualifier, name))
-        });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        LogicalPlanBuilder::from(input.as_ref().clone()).project(columns)?.build().map(Arc::new)
-    });
-    let inputs = inputs.collect::<Result<Vec<_>>>()?;
-    Ok(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?))
-}
-
-/// What is known of the type of an output column; string constants are seen through aliases.
-fn output_side(plan: &LogicalPlan, at: usize) -> Side {
-    if let LogicalPlan::Projection(projection) = plan {
-        let mut expr = projection.expr.get(at);
-        while let Some(Expr::Alias(alias)) = expr {
-            expr = Some(&alias.expr);
-        }
-        if let Some(expr) = expr {
-            return side(expr, projection.input.schema());
-        }
-    }
-    let field = plan.schema().field(at);
-    match field.data_type() {
-        DataType::Null => Side::Unknown,
-        _ => Side::Typed(crate::pgtype::types::arrow_pg_type(field)),
-    }
 }

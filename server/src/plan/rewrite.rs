@@ -11,15 +11,17 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Distinct, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, LimitClause,
-    NamedWindowExpr, OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier,
-    TableFactor, VisitMut, VisitorMut, WindowFrame, WindowFrameBound, WindowType,
+    NamedWindowExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
+    WindowFrame, WindowFrameBound, WindowType,
 };
 
 use crate::error::{SqlError, SqlResult};
 use crate::sqlstate;
 
+pub mod aggregates;
 pub mod constants;
 pub mod forms;
+pub mod grouping;
 pub mod naming;
 pub mod sources;
 
@@ -108,20 +110,19 @@ fn prepare_query(query: &mut Query) -> SqlResult<()> {
     if !query.locks.is_empty() {
         return Err(SqlError::unsupported("FOR UPDATE/SHARE"));
     }
-    check_body(&query.body)
+    check_body(&mut query.body)
 }
 
-fn check_body(body: &SetExpr) -> SqlResult<()> {
+fn check_body(body: &mut SetExpr) -> SqlResult<()> {
     match body {
-        SetExpr::SetOperation { op, set_quantifier, left, right } => {
-            let is_all = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
-            if is_all && !matches!(op, SetOperator::Union) {
-                return Err(SqlError::unsupported(format!("{op} ALL")));
-            }
+        SetExpr::SetOperation { left, right, .. } => {
             check_body(left)?;
             check_body(right)
         }
-        SetExpr::Select(select) => sources::check_names(select),
+        SetExpr::Select(select) => {
+            grouping::rewrite(select)?;
+            sources::check_names(select)
+        }
         _ => Ok(()),
     }
 }

@@ -81,7 +81,11 @@ impl CollectionScan {
             statistics.num_rows = Precision::Inexact(upper);
             return statistics;
         }
-        let Ok(rows) = usize::try_from(self.snapshot.row_count()) else { return statistics };
+        let Ok(rows) = usize::try_from(self.snapshot.row_count_max()) else { return statistics };
+        if !self.snapshot.is_resolved() {
+            statistics.num_rows = Precision::Inexact(rows);
+            return statistics;
+        }
         statistics.num_rows = Precision::Exact(rows);
         let time_key = self.snapshot.collection().timeseries().time_key;
         for (at, id) in request.columns.iter().enumerate() {

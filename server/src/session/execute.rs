@@ -12,36 +12,34 @@ use tidemark_catalog::ids::CollectionId;
 use tidemark_engine::engine::Durability;
 
 use crate::error::{SqlError, SqlResult};
-use crate::pg_catalog::{CatalogContext, CatalogQuery, Effect, NotAnswered};
+use crate::pg_catalog::Effect;
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::settings::FormatSettings;
-use crate::plan::options::StatementOptions;
-use crate::plan::query::{PlannedQuery, QueryContext, RunQuery, plan};
 use crate::session::Session;
 use crate::session::activity::Doing;
 use crate::session::control::StatementControl;
+use crate::session::execute::statements::Execution;
 use crate::session::field::{Field, Fields};
 use crate::session::outcome::{Outcome, RowSource};
 use crate::session::prepared::{Body, PlannedUnder, Prepared};
 use crate::session::settings::Scope;
-use crate::session::system::RunningSystem;
 use crate::session::transaction::Status;
 use crate::sql::classify::{Kind, classify};
-use crate::sql::copy::{self, Copy, CopyIn, CopyOut, CopySink};
+use crate::sql::copy::input::CopySink;
 use crate::sql::defaults::Defaults;
-use crate::sql::dml::{self, InsertSource};
 use crate::sql::names::Resolver;
 use crate::sql::parse::Parsed;
-use crate::sql::rows::{Target, write_durably, write_error};
+use crate::sql::rows::{Target, wait_committed, write_durably, write_error};
 use crate::sqlstate;
 
+mod copying;
 mod delete;
 mod explain;
+mod inserting;
+mod queries;
+pub mod statements;
 mod utility;
-
-/// Rows of a query are written as they come when an INSERT reads them.
-const INSERT_WORD: &str = "INSERT 0";
 
 impl Session {
     /// What values mean in the session's transaction.
@@ -52,7 +50,7 @@ impl Session {
     }
 
     fn resolver(&self) -> Resolver {
-        Resolver::new(self.server.engine.view(), self.settings.search_path())
+        Resolver::new(self.server.engine.view(), self.settings.search_path().to_vec())
     }
 
     /// Understands and plans a statement. `declared` are the types of parameters that the client
@@ -74,25 +72,13 @@ impl Session {
         }
         let text: Arc<str> = Arc::from(parsed.text.as_str());
         let resolver = Arc::new(self.resolver());
-        let format = self.format();
         match kind {
             Kind::Query(query) => {
                 let body = self.prepare_query(*query, &text, &declared, &resolver).await?;
                 Ok(self.prepared(text, body, declared, Some(&resolver)))
             }
-            Kind::Insert(insert) => {
-                let named = !insert.columns.is_empty();
-                let mut planned = dml::analyze(&insert, &resolver, &format)?;
-                planned.target = self.with_defaults(planned.target)?;
-                let body = match planned.source {
-                    InsertSource::Cells(cells) => Body::InsertCells { target: planned.target, cells },
-                    InsertSource::Query { query, lenient } => {
-                        let query = self.plan(*query, &text, &declared, &resolver).await?;
-                        let literal = |at| lenient || query.is_literal(at);
-                        let target = dml::check_assignable(&planned.target, named, &query.fields, literal)?;
-                        Body::InsertQuery { target: Arc::new(target), query: Box::new(query) }
-                    }
-                };
+            Kind::Insert { insert, rows } => {
+                let body = self.prepare_insert(&insert, rows.as_ref(), &text, &declared, &resolver).await?;
                 Ok(self.prepared(text, body, declared, Some(&resolver)))
             }
             Kind::Delete(delete) => {
@@ -100,17 +86,7 @@ impl Session {
                 Ok(self.prepared(text, body, declared, Some(&resolver)))
             }
             Kind::Copy(statement) => {
-                let body = match copy::analyze(&statement, &resolver)? {
-                    Copy::In { target, format } => {
-                        Body::CopyIn { target: self.with_defaults(target)?, format }
-                    }
-                    Copy::Out { query, format } => {
-                        let query = self.prepare_query(*query, &text, &[], &resolver).await?;
-                        let fields =
-                            query.fields().ok_or_else(|| SqlError::internal("a query without columns"))?;
-                        Body::CopyOut { query: Box::new(query), fields, format }
-                    }
-                };
+                let body = self.prepare_copy(&statement, &text, &resolver).await?;
                 Ok(self.prepared(text, body, declared, Some(&resolver)))
             }
             Kind::Explain(explain) => {
@@ -119,47 +95,11 @@ impl Session {
                 let body = Body::Explain { query: Box::new(query), analyze, json };
                 Ok(self.prepared(text, body, declared, Some(&resolver)))
             }
-            other => Ok(self.prepared(text, Body::Other(other), declared, None)),
-        }
-    }
-
-    /// A query over the catalog or over nothing is answered by the interpreter; one that it does not
-    /// answer, by DataFusion.
-    async fn prepare_query(
-        &mut self,
-        query: sqlparser::ast::Query,
-        text: &Arc<str>,
-        declared: &[Option<PgType>],
-        resolver: &Arc<Resolver>,
-    ) -> SqlResult<Body> {
-        let context = self.catalog_context();
-        match CatalogQuery::analyze(&query, declared, &context) {
-            Ok(answered) => Ok(Body::Catalog(Box::new(answered))),
-            Err(NotAnswered::Error(error)) => Err(error),
-            Err(NotAnswered::NotOurs) => {
-                let planned = self.plan(query, text, declared, resolver).await?;
-                Ok(Body::Query(Box::new(planned)))
+            Kind::Execute { name, arguments } => {
+                let execution = self.prepare_execution(name, &arguments, &text, &declared, &resolver).await?;
+                Ok(self.prepared(text, Body::Execute(execution), declared, Some(&resolver)))
             }
-        }
-    }
-
-    async fn plan(
-        &mut self,
-        query: sqlparser::ast::Query,
-        text: &Arc<str>,
-        declared: &[Option<PgType>],
-        resolver: &Arc<Resolver>,
-    ) -> SqlResult<PlannedQuery> {
-        plan(query, declared.to_vec(), self.query_context(text, resolver)).await
-    }
-
-    fn query_context(&self, text: &Arc<str>, resolver: &Arc<Resolver>) -> QueryContext {
-        QueryContext {
-            server: Arc::clone(&self.server),
-            text: Arc::clone(text),
-            resolver: Arc::clone(resolver),
-            time_zone: self.settings.arrow_time_zone(),
-            target: None,
+            other => Ok(self.prepared(text, Body::Other(other), declared, None)),
         }
     }
 
@@ -178,7 +118,7 @@ impl Session {
         });
         let planned_under = PlannedUnder {
             collections: collections.unwrap_or_default(),
-            search_path: self.settings.search_path(),
+            search_path: self.settings.search_path().to_vec(),
             time_zone: self.settings.arrow_time_zone(),
         };
         let parameters = body.parameters(&declared);
@@ -193,7 +133,8 @@ impl Session {
                 Some(Arc::from([Field::new("QUERY PLAN", pg_type)]))
             }
             Body::Other(Kind::Show(name)) => Some(utility::show_fields(name)),
-            Body::CopyOut { .. } => None,
+            Body::Execute(execution) => self.execution_fields(execution),
+            Body::CopyOut(_) => None,
             other => other.fields(),
         }
     }
@@ -205,13 +146,13 @@ impl Session {
     pub async fn refreshed(&mut self, prepared: &Arc<Prepared>) -> SqlResult<Arc<Prepared>> {
         let view = self.server.engine.view();
         let under = &prepared.planned_under;
-        if under.holds(&view, &self.settings.search_path(), &self.settings.arrow_time_zone()) {
+        if under.holds(&view, self.settings.search_path(), &self.settings.arrow_time_zone()) {
             return Ok(Arc::clone(prepared));
         }
         let bytes_max = self.server.config.statement_bytes_max;
         let parsed = crate::sql::parse::parse(&prepared.text, bytes_max)?.pop();
         let again = self.prepare(parsed, prepared.declared.clone()).await?;
-        if again.fields != prepared.fields {
+        if !are_alike(again.fields.as_ref(), prepared.fields.as_ref()) {
             let message = "cached plan must not change result type";
             return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
         }
@@ -229,8 +170,8 @@ impl Session {
         values: &[Datum],
         control: &StatementControl,
     ) -> SqlResult<Outcome> {
-        self.note_start(&prepared.text);
         if let Body::Other(kind) = &prepared.body {
+            self.note_start(&prepared.text);
             if self.transaction.status() == Status::Failed && !kind.ends_transaction() {
                 return Err(in_failed_transaction());
             }
@@ -239,6 +180,40 @@ impl Session {
             }
             return self.execute_utility(kind, control).await;
         }
+        self.start_statement(prepared, control).await?;
+        match &prepared.body {
+            Body::Empty => Ok(Outcome::Empty),
+            Body::Query(_) | Body::Catalog(_) => {
+                let rows = self.run(&prepared.body, values, control).await?;
+                Ok(Outcome::Rows { rows, word: "SELECT" })
+            }
+            Body::Insert(insert) => {
+                self.check_writable("INSERT")?;
+                self.execute_insert(insert, values, control).await
+            }
+            Body::Delete(delete) => {
+                self.check_writable("DELETE")?;
+                self.delete(delete, values, control).await
+            }
+            Body::CopyIn(copy) => {
+                self.check_writable("COPY FROM")?;
+                self.start_copy_in(copy, control)
+            }
+            Body::CopyOut(copy) => {
+                let rows = self.run(&copy.query, values, control).await?;
+                copy.start(rows).map(|copy| Outcome::CopyOut(Box::new(copy)))
+            }
+            Body::Explain { query, analyze, json } => {
+                self.explain(query, *analyze, *json, values, control).await
+            }
+            Body::Execute(execution) => self.execute_statement(execution, values, control).await,
+            Body::Other(_) => unreachable!("handled above"),
+        }
+    }
+
+    /// What comes before anything that reads or writes rows.
+    async fn start_statement(&mut self, prepared: &Prepared, control: &StatementControl) -> SqlResult<()> {
+        self.note_start(&prepared.text);
         if self.transaction.status() == Status::Failed {
             return Err(in_failed_transaction());
         }
@@ -247,54 +222,7 @@ impl Session {
         if self.transaction.has_bulk() {
             self.settle(control).await?;
         }
-        match &prepared.body {
-            Body::Empty => Ok(Outcome::Empty),
-            Body::Query(_) | Body::Catalog(_) => {
-                let rows = self.run(&prepared.body, values, control).await?;
-                Ok(Outcome::Rows { rows, word: "SELECT" })
-            }
-            Body::InsertCells { target, cells } => {
-                self.check_writable("INSERT")?;
-                let (format, target) = (self.format(), self.filled(target)?);
-                let batch = dml::build_cells(
-                    &self.server.engine,
-                    &target,
-                    cells,
-                    values,
-                    &prepared.parameters,
-                    &format,
-                )?;
-                let row_count = batch.row_count();
-                self.transaction.write(target.collection.id, batch)?;
-                Ok(Outcome::Done(format!("{INSERT_WORD} {row_count}")))
-            }
-            Body::InsertQuery { target, query } => {
-                self.check_writable("INSERT")?;
-                let target = self.filled(target)?;
-                self.insert_query(&target, query, values, control).await
-            }
-            Body::Delete(delete) => {
-                self.check_writable("DELETE")?;
-                self.delete(delete, values, control).await
-            }
-            Body::CopyIn { target, format } => {
-                self.check_writable("COPY FROM")?;
-                let target = self.filled(target)?;
-                let sink = self.copy_sink(target.collection.id)?;
-                let values = self.format();
-                let copy = CopyIn::start(&self.server, target, format.clone(), values, sink)?;
-                Ok(Outcome::CopyIn(Box::new(copy)))
-            }
-            Body::CopyOut { query, fields, format } => {
-                let rows = self.run(query, values, control).await?;
-                let (fields, format) = (Arc::clone(fields), format.clone());
-                Ok(Outcome::CopyOut(Box::new(CopyOut { fields, rows, format })))
-            }
-            Body::Explain { query, analyze, json } => {
-                self.explain(query, *analyze, *json, values, control).await
-            }
-            Body::Other(_) => unreachable!("handled above"),
-        }
+        Ok(())
     }
 
     /// Tells others what is being carried out.
@@ -344,7 +272,11 @@ impl Session {
                 control.run(query.run(values, run)).await?
             }
             Body::Catalog(query) => {
-                let context = self.catalog_context();
+                let mut context = self.catalog_context();
+                if !query.collections.is_empty() {
+                    context.tables = Some(self.tables(&query.collections)?);
+                    context.cancel = control.token();
+                }
                 let answer = if query.is_small() {
                     query.run(values, &context)?
                 } else {
@@ -376,25 +308,12 @@ impl Session {
         }
     }
 
-    fn run_query(&mut self, control: &StatementControl) -> RunQuery {
-        let format = self.format();
-        RunQuery {
-            options: StatementOptions {
-                format,
-                role: self.role.name.clone(),
-                database: self.database.clone(),
-                search_path: self.settings.search_path(),
-            },
-            server: Arc::clone(&self.server),
-            own_writes: self.transaction.own_writes(),
-            cancel: control.token(),
-        }
-    }
-
     /// The target of a statement with the defaults of its columns.
     fn with_defaults(&mut self, target: Arc<Target>) -> SqlResult<Arc<Target>> {
-        let context = self.catalog_context();
-        let defaults = Defaults::of(&target.collection, &context)?;
+        if target.collection.schema.columns().iter().all(|column| column.default.is_none()) {
+            return Ok(target);
+        }
+        let defaults = Defaults::of(&target.collection, &self.catalog_context())?;
         Ok(Arc::new(Target { defaults, ..(*target).clone() }))
     }
 
@@ -405,20 +324,6 @@ impl Session {
         }
         let fill = target.defaults.fill(&self.catalog_context())?;
         Ok(Arc::new(Target { fill, ..(**target).clone() }))
-    }
-
-    fn catalog_context(&mut self) -> CatalogContext {
-        CatalogContext {
-            view: self.server.engine.view(),
-            sessions: Arc::clone(&self.server.sessions),
-            started_us: self.server.started_us,
-            role: self.role.clone(),
-            database: self.database.clone(),
-            settings: self.settings.clone(),
-            format: self.format(),
-            process: self.registered.process(),
-            system: Arc::new(RunningSystem(Arc::clone(&self.server.engine))),
-        }
     }
 
     fn check_writable(&self, what: &str) -> SqlResult<()> {
@@ -437,53 +342,6 @@ impl Session {
         }
         let bulk = self.server.engine.bulk_write(collection).map_err(|error| write_error(&error))?;
         Ok(CopySink::Bulk(Box::new(bulk)))
-    }
-
-    async fn insert_query(
-        &mut self,
-        target: &Arc<Target>,
-        query: &PlannedQuery,
-        values: &[Datum],
-        control: &StatementControl,
-    ) -> SqlResult<Outcome> {
-        let format = self.format();
-        let mut sink = self.copy_sink(target.collection.id)?;
-        let run = self.run_query(control);
-        let mut rows = control.run(query.run(values, run)).await??;
-        let mut row_count = 0;
-        while let Some(batch) = control.run(rows.next()).await?? {
-            let crate::session::outcome::Rows::Batch { batch, .. } = batch else {
-                return Err(SqlError::internal("a planned query gives batches"));
-            };
-            row_count += batch.num_rows();
-            let (server, target, format) = (Arc::clone(&self.server), Arc::clone(target), format.clone());
-            let fields = Arc::clone(&query.fields);
-            let written = self.server.query_runtime.spawn_blocking(move || {
-                let batch = dml::assign(&server.engine, &target, &batch, &fields, &format)?;
-                sink.write(batch)?;
-                Ok::<CopySink, SqlError>(sink)
-            });
-            let written = control.run(written).await?;
-            sink = written
-                .map_err(|error| SqlError::internal(format!("INSERT ended by a panic: {error}")))??;
-        }
-        self.take_sink(target.collection.id, sink)?;
-        Ok(Outcome::Done(format!("{INSERT_WORD} {row_count}")))
-    }
-
-    /// The data of a COPY FROM is complete; its tag.
-    ///
-    /// # Errors
-    /// The data is not right, or the transaction writes too much.
-    pub async fn finish_copy(
-        &mut self,
-        copy: CopyIn,
-        collection: CollectionId,
-        control: &StatementControl,
-    ) -> SqlResult<String> {
-        let (sink, row_count) = control.run(copy.finish()).await??;
-        self.take_sink(collection, sink)?;
-        Ok(format!("COPY {row_count}"))
     }
 
     fn take_sink(&mut self, collection: CollectionId, sink: CopySink) -> SqlResult<()> {
@@ -515,26 +373,44 @@ impl Session {
         pending: crate::session::transaction::Pending,
         control: &StatementControl,
     ) -> SqlResult<()> {
+        if pending.bulk.is_none() && pending.writes.is_empty() {
+            return Ok(());
+        }
         let synchronous = self.settings.synchronous_commit();
+        let number = self.settings.batch_number()?;
         if let Some(bulk) = pending.bulk {
             // Up to here it can be cancelled; from here on it is committed whatever happens.
             control.check()?;
             let engine = Arc::clone(&self.server.engine);
             let durability = if synchronous { engine.default_durability() } else { Durability::Written };
-            let finished = self.server.query_runtime.spawn_blocking(move || bulk.finish(durability));
+            let finished = self.server.query_runtime.spawn_blocking({
+                let number = number.clone();
+                move || bulk.finish_numbered(durability, number.as_ref())
+            });
             let finished = finished
                 .await
                 .map_err(|error| SqlError::internal(format!("COPY ended by a panic: {error}")))?;
-            if let Some(ticket) = finished.map_err(|error| write_error(&error))? {
-                ticket.committed().await.map_err(|error| write_error(&error))?;
+            if let Some(submitted) = finished.map_err(|error| write_error(&error))? {
+                wait_committed(submitted).await?;
             }
         }
         if !pending.writes.is_empty() {
             control.check()?;
-            write_durably(&self.server.engine, pending.writes, synchronous).await?;
+            write_durably(&self.server.engine, pending.writes, synchronous, number.as_ref()).await?;
+        }
+        if number.is_some() {
+            self.settings.forget_batch_number();
         }
         Ok(())
     }
+}
+
+/// Whether results have the same columns, of whatever relation: a table that was dropped and made anew
+/// is another one.
+fn are_alike(one: Option<&Fields>, other: Option<&Fields>) -> bool {
+    let described = |field: &Field| (field.name.clone(), field.pg_type.clone(), field.typmod);
+    one.map(|fields| fields.iter().map(described).collect::<Vec<_>>())
+        == other.map(|fields| fields.iter().map(described).collect::<Vec<_>>())
 }
 
 /// The answer to everything but the end of a block that failed.
@@ -550,18 +426,20 @@ impl Body {
             Body::Query(query) => Some(Arc::clone(&query.fields)),
             Body::Catalog(query) => Some(Arc::clone(query.fields())),
             Body::Delete(delete) => delete.returned.clone(),
+            Body::Insert(insert) => insert.returning.as_ref().map(|returning| Arc::clone(returning.fields())),
             _ => None,
         }
     }
 
     fn parameters(&self, declared: &[Option<PgType>]) -> Vec<PgType> {
         match self {
-            Body::Query(query) | Body::InsertQuery { query, .. } => query.parameters.clone(),
+            Body::Query(query) => query.parameters.clone(),
+            Body::Insert(insert) => insert.parameters.clone(),
             Body::Catalog(query) => query.parameters().to_vec(),
             Body::Delete(delete) => delete.query.parameters.clone(),
-            Body::InsertCells { target, cells } => dml::cell_parameters(cells, target, declared),
             Body::Explain { query, .. } => query.parameters(declared),
             Body::Other(Kind::Call(call)) => call.parameters(declared),
+            Body::Execute(Execution { arguments: Some(arguments), .. }) => arguments.parameters(declared),
             _ => declared.iter().map(|it| it.clone().unwrap_or(PgType::TEXT)).collect(),
         }
     }

@@ -8,7 +8,8 @@ use tokio::task::AbortHandle;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::datum::Datum;
-use crate::sql::copy::{CopyIn, CopyOut};
+use crate::sql::copy::input::CopyIn;
+use crate::sql::copy::output::CopyOut;
 
 /// What a statement gives back.
 #[derive(Debug)]

@@ -22,6 +22,8 @@ pub enum Kind {
         /// The greatest.
         max: i64,
     },
+    /// A whole number from 0 on, or nothing.
+    Sequence,
     /// Milliseconds; 0 means never.
     Milliseconds,
     /// One of these.
@@ -220,6 +222,18 @@ pub static ALL: &[Definition] = &[
         "on",
         "Sets the current transaction's synchronization level.",
     ),
+    parameter(
+        "tidemark.producer",
+        Kind::Text,
+        "",
+        "Sets the name under which the session numbers what it writes.",
+    ),
+    parameter(
+        "tidemark.sequence",
+        Kind::Sequence,
+        "",
+        "Sets the number of the next commit, which is not applied again when it was before.",
+    ),
     reported(
         "TimeZone",
         Kind::TimeZone,
@@ -284,6 +298,10 @@ impl Definition {
             Kind::Int { min, max } => {
                 let value: i64 = text.parse().map_err(|_| self.invalid(text))?;
                 self.within(value, min, max, "")
+            }
+            Kind::Sequence if text.is_empty() => Ok(String::new()),
+            Kind::Sequence => {
+                text.parse::<u64>().map(|value| value.to_string()).map_err(|_| self.invalid(text))
             }
             Kind::Milliseconds => {
                 let value = parse_milliseconds(text).ok_or_else(|| {

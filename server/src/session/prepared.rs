@@ -1,20 +1,27 @@
 //! Statements that were prepared, and portals: statements with values that run.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::{CollectionId, SchemaVersion};
 use tidemark_catalog::view::View;
+use tidemark_engine::batch::WriteBatch;
 
 use crate::pg_catalog::CatalogQuery;
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::encode::Format;
 use crate::plan::query::PlannedQuery;
+use crate::plan::row_expressions::RowExpressions;
+use crate::session::execute::statements::Execution;
 use crate::session::field::Fields;
 use crate::session::outcome::RowSource;
 use crate::sql::classify::Kind;
-use crate::sql::copy::CopyFormat;
-use crate::sql::dml::Cell;
+use crate::sql::copy::options::CopyFormat;
+use crate::sql::insert::constants::ConstantRows;
+use crate::sql::insert::unnest::ArrayParameter;
 use crate::sql::rows::Target;
 
 /// A statement that was understood and planned.
@@ -33,6 +40,42 @@ pub struct Prepared {
     /// What it was planned under.
     pub planned_under: PlannedUnder,
 }
+
+/// A statement that is kept under a name.
+#[derive(Clone, Debug)]
+pub struct NamedStatement {
+    /// The statement.
+    pub prepared: Arc<Prepared>,
+    /// What the client said to make it.
+    pub text: Arc<str>,
+    /// When, in microseconds since 1970.
+    pub prepared_us: i64,
+    /// By PREPARE, and not by the protocol.
+    pub from_sql: bool,
+    /// How often it was carried out.
+    run_count: Arc<AtomicI64>,
+}
+
+impl NamedStatement {
+    /// A statement that was not carried out yet.
+    pub fn new(prepared: Arc<Prepared>, text: Arc<str>, prepared_us: i64, from_sql: bool) -> NamedStatement {
+        NamedStatement { prepared, text, prepared_us, from_sql, run_count: Arc::default() }
+    }
+
+    /// It is carried out.
+    pub fn count_run(&self) {
+        self.run_count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it was carried out.
+    pub fn run_count(&self) -> i64 {
+        self.run_count.load(Ordering::Relaxed)
+    }
+}
+
+/// The statements of a session by their names. What looks at them while the session goes on has them
+/// as they were.
+pub type Statements = Arc<HashMap<String, NamedStatement>>;
 
 /// What a plan depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,38 +121,14 @@ pub enum Body {
     Query(Box<PlannedQuery>),
     /// A query over the catalog, or over nothing.
     Catalog(Box<CatalogQuery>),
-    /// INSERT of constants and parameters.
-    InsertCells {
-        /// Where the rows go.
-        target: Arc<Target>,
-        /// The rows.
-        cells: Vec<Vec<Cell>>,
-    },
-    /// INSERT of a query's rows.
-    InsertQuery {
-        /// Where the rows go.
-        target: Arc<Target>,
-        /// The query.
-        query: Box<PlannedQuery>,
-    },
+    /// INSERT.
+    Insert(Box<PreparedInsert>),
     /// DELETE.
     Delete(Box<PlannedDelete>),
     /// COPY FROM.
-    CopyIn {
-        /// Where the rows go.
-        target: Arc<Target>,
-        /// How they are written.
-        format: CopyFormat,
-    },
+    CopyIn(PreparedCopyIn),
     /// COPY TO.
-    CopyOut {
-        /// What is copied.
-        query: Box<Body>,
-        /// Its columns.
-        fields: Fields,
-        /// How it is written.
-        format: CopyFormat,
-    },
+    CopyOut(Box<PreparedCopyOut>),
     /// EXPLAIN.
     Explain {
         /// What is explained.
@@ -119,8 +138,58 @@ pub enum Body {
         /// As JSON.
         json: bool,
     },
+    /// EXECUTE.
+    Execute(Execution),
     /// What needs no plan.
     Other(Kind),
+}
+
+/// INSERT.
+#[derive(Debug)]
+pub struct PreparedInsert {
+    /// Where the rows go.
+    pub target: Arc<Target>,
+    /// Where they come from.
+    pub source: RowsFrom,
+    /// The types of its parameters.
+    pub parameters: Vec<PgType>,
+    /// What is given back of them.
+    pub returning: Option<Arc<RowExpressions>>,
+}
+
+/// Where the rows of an INSERT come from.
+#[derive(Debug)]
+pub enum RowsFrom {
+    /// Constants and parameters.
+    Constants(Arc<ConstantRows>),
+    /// Arrays, one for each column.
+    Arrays(Vec<ArrayParameter>),
+    /// A query.
+    Query(Box<PlannedQuery>),
+}
+
+/// COPY FROM.
+#[derive(Debug)]
+pub struct PreparedCopyIn {
+    /// Where the rows go.
+    pub target: Arc<Target>,
+    /// How they are written.
+    pub format: CopyFormat,
+    /// Which are taken.
+    pub condition: Option<Arc<RowExpressions>>,
+}
+
+/// COPY TO.
+#[derive(Debug)]
+pub struct PreparedCopyOut {
+    /// What is copied.
+    pub query: Body,
+    /// Its columns.
+    pub fields: Fields,
+    /// How it is written.
+    pub format: CopyFormat,
+    /// The collection, where it is one.
+    pub collection: Option<Arc<Collection>>,
 }
 
 /// A statement with values for its parameters.
@@ -129,11 +198,20 @@ pub struct Portal {
     /// The statement.
     pub prepared: Arc<Prepared>,
     /// The values.
-    pub values: Vec<Datum>,
+    pub values: Bound,
     /// The forms of its columns: none (all text), one for all, or one each.
     pub formats: Vec<Format>,
     /// How far it is.
     pub state: PortalState,
+}
+
+/// Values that a statement was given.
+#[derive(Debug)]
+pub enum Bound {
+    /// One for each parameter.
+    Values(Vec<Datum>),
+    /// The rows that an INSERT makes of them; none, if it makes none.
+    Rows(Option<WriteBatch>),
 }
 
 /// How far a portal is.

@@ -5,10 +5,11 @@
 //! started with.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tidemark_catalog::role::Role;
+use tidemark_engine::producers::BatchNumber;
 
 use crate::config::SYSTEM_SCHEMA;
 use crate::error::{Severity, SqlError, SqlResult};
@@ -16,6 +17,10 @@ use crate::pgtype::settings::{ByteaOutput, DateStyle, FormatSettings, IntervalSt
 use crate::pgtype::timezone::TimeZone;
 use crate::session::parameters::{self, Definition, Kind};
 use crate::sqlstate;
+
+/// The parameters that number what a session writes.
+const PRODUCER: &str = "tidemark.producer";
+const SEQUENCE: &str = "tidemark.sequence";
 
 /// A session's parameters.
 #[derive(Clone, Debug)]
@@ -29,7 +34,27 @@ pub struct SessionSettings {
     /// What `session` was when the transaction began; outside a block, `None` while nothing was set.
     undo: Option<BTreeMap<String, String>>,
     in_block: bool,
+    /// What the values in force mean, since one of them changed last.
+    in_force: OnceLock<Arc<InForce>>,
 }
+
+/// What the values in force mean to every statement.
+#[derive(Debug)]
+struct InForce {
+    format: FormatSettings,
+    arrow_time_zone: Arc<str>,
+    search_path: Vec<String>,
+    reported: Reported,
+    statement_timeout: Option<Duration>,
+    idle_timeout: Option<Duration>,
+    idle_in_transaction_timeout: Option<Duration>,
+    synchronous_commit: bool,
+    is_read_only: bool,
+    application_name: String,
+}
+
+/// Parameters that clients are told, with their values.
+pub type Reported = Arc<[(&'static str, String)]>;
 
 /// What is set at some point of a transaction.
 #[derive(Clone, Debug)]
@@ -51,6 +76,7 @@ impl SessionSettings {
             initial: BTreeMap::new(),
             undo: None,
             in_block: false,
+            in_force: OnceLock::new(),
         };
         let on_off = |value| if value { "on" } else { "off" };
         settings.session.insert("is_superuser".to_owned(), on_off(role.superuser).to_owned());
@@ -98,6 +124,28 @@ impl SessionSettings {
         set.map_or(definition.default, String::as_str)
     }
 
+    fn in_force(&self) -> &InForce {
+        self.in_force.get_or_init(|| {
+            Arc::new(InForce {
+                format: self.read_format(),
+                arrow_time_zone: self.read_arrow_time_zone(),
+                search_path: self.read_search_path(),
+                reported: self.read_reported(),
+                statement_timeout: self.milliseconds("statement_timeout"),
+                idle_timeout: self.milliseconds("idle_session_timeout"),
+                idle_in_transaction_timeout: self.milliseconds("idle_in_transaction_session_timeout"),
+                synchronous_commit: self.value("synchronous_commit") != "off",
+                is_read_only: self.value("transaction_read_only") == "on",
+                application_name: self.value("application_name").to_owned(),
+            })
+        })
+    }
+
+    /// A value changes: what the values mean is found out again.
+    fn change(&mut self) {
+        self.in_force = OnceLock::new();
+    }
+
     /// The value in force as it is kept: without the unit that SHOW adds.
     pub fn stored(&self, definition: &Definition) -> &str {
         self.raw(definition)
@@ -130,6 +178,7 @@ impl SessionSettings {
             None => return Err(unknown(name)),
         };
         self.remember();
+        self.change();
         match scope {
             Scope::Session => {
                 self.local.remove(&key);
@@ -154,6 +203,7 @@ impl SessionSettings {
             None => return Err(unknown(name)),
         }
         self.remember();
+        self.change();
         self.local.remove(&key);
         match self.initial.get(&key) {
             Some(value) => self.session.insert(key, value.clone()),
@@ -165,6 +215,7 @@ impl SessionSettings {
     /// Gives all parameters the values that the session started with.
     pub fn reset_all(&mut self) {
         self.remember();
+        self.change();
         self.local.clear();
         let keep = |key: &str| parameters::find(key).is_some_and(|it| it.kind == Kind::Internal);
         let kept: Vec<_> = self.session.iter().filter(|(key, _)| keep(key)).collect();
@@ -183,11 +234,15 @@ impl SessionSettings {
     /// A transaction block begins. What was set just before, in the same message, is part of it.
     pub fn begin(&mut self) {
         self.remember();
+        self.change();
         self.in_block = true;
     }
 
     /// A transaction ends well.
     pub fn commit(&mut self) {
+        if self.in_block || !self.local.is_empty() {
+            self.change();
+        }
         self.local.clear();
         self.undo = None;
         self.in_block = false;
@@ -196,6 +251,7 @@ impl SessionSettings {
     /// A transaction is undone.
     pub fn roll_back(&mut self) {
         if let Some(session) = self.undo.take() {
+            self.change();
             self.session = session;
         }
         self.commit();
@@ -208,19 +264,28 @@ impl SessionSettings {
 
     /// Goes back to a savepoint.
     pub fn restore(&mut self, snapshot: SettingsSnapshot) {
+        self.change();
         self.session = snapshot.session;
         self.local = snapshot.local;
     }
 
     /// The parameters that clients are told at the start and whenever they change.
-    pub fn reported(&self) -> Vec<(&'static str, String)> {
+    pub fn reported(&self) -> Reported {
+        Arc::clone(&self.in_force().reported)
+    }
+
+    fn read_reported(&self) -> Reported {
         let reported = parameters::ALL.iter().filter(|definition| definition.reported);
         reported.map(|it| (it.name, it.show(self.raw(it)))).collect()
     }
 
     /// How values are written and read by a statement of a transaction that started at `now_us`.
     pub fn format(&self, now_us: i64) -> FormatSettings {
-        let mut format = FormatSettings::initial(self.time_zone(), now_us);
+        FormatSettings { now_us, ..self.in_force().format.clone() }
+    }
+
+    fn read_format(&self) -> FormatSettings {
+        let mut format = FormatSettings::initial(self.time_zone(), 0);
         if let Some(style) = IntervalStyle::from_setting(self.value("intervalstyle")) {
             format.interval_style = style;
         }
@@ -241,6 +306,10 @@ impl SessionSettings {
 
     /// The time zone as Arrow names it.
     pub fn arrow_time_zone(&self) -> Arc<str> {
+        Arc::clone(&self.in_force().arrow_time_zone)
+    }
+
+    fn read_arrow_time_zone(&self) -> Arc<str> {
         let zone = self.time_zone();
         match zone.fixed_offset() {
             // What the engine gives: nothing is to be converted then.
@@ -254,36 +323,66 @@ impl SessionSettings {
         }
     }
 
+    fn milliseconds(&self, name: &str) -> Option<Duration> {
+        let milliseconds: u64 = self.value(name).parse().unwrap_or(0);
+        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
+    }
+
     /// How long a statement may take.
     pub fn statement_timeout(&self) -> Option<Duration> {
-        let milliseconds: u64 = self.value("statement_timeout").parse().unwrap_or(0);
-        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
+        self.in_force().statement_timeout
     }
 
     /// How long a session outside a transaction block may wait for its client.
     pub fn idle_timeout(&self) -> Option<Duration> {
-        let milliseconds: u64 = self.value("idle_session_timeout").parse().unwrap_or(0);
-        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
+        self.in_force().idle_timeout
     }
 
     /// How long a transaction block may wait for its client.
     pub fn idle_in_transaction_timeout(&self) -> Option<Duration> {
-        let milliseconds: u64 = self.value("idle_in_transaction_session_timeout").parse().unwrap_or(0);
-        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
+        self.in_force().idle_in_transaction_timeout
+    }
+
+    /// The number of the next commit, if it has one.
+    ///
+    /// # Errors
+    /// It has no producer, or a name that is none.
+    pub fn batch_number(&self) -> SqlResult<Option<BatchNumber>> {
+        let (producer, sequence) = (self.value(PRODUCER), self.value(SEQUENCE));
+        if sequence.is_empty() {
+            return Ok(None);
+        }
+        let sequence = sequence.parse().map_err(SqlError::internal)?;
+        let number = BatchNumber::new(producer, sequence);
+        number.map(Some).map_err(|error| {
+            let message = format!("{SEQUENCE} is set without {PRODUCER}: {error}");
+            SqlError::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+        })
+    }
+
+    /// A commit had its number: the next one has none.
+    pub fn forget_batch_number(&mut self) {
+        self.change();
+        self.session.remove(SEQUENCE);
+        self.local.remove(SEQUENCE);
     }
 
     /// Whether a commit is acknowledged only when it is durable.
     pub fn synchronous_commit(&self) -> bool {
-        self.value("synchronous_commit") != "off"
+        self.in_force().synchronous_commit
     }
 
     /// Whether transactions may only read.
     pub fn is_read_only(&self) -> bool {
-        self.value("transaction_read_only") == "on"
+        self.in_force().is_read_only
     }
 
     /// The namespaces in which names without one are looked up, in order.
-    pub fn search_path(&self) -> Vec<String> {
+    pub fn search_path(&self) -> &[String] {
+        &self.in_force().search_path
+    }
+
+    fn read_search_path(&self) -> Vec<String> {
         let user = self.value("session_authorization");
         let names = parameters::split_list(self.value("search_path"));
         // The first superuser has the name of the schema of the server's views, which is nobody's own.
@@ -302,7 +401,7 @@ impl SessionSettings {
 
     /// The name the client gave itself.
     pub fn application_name(&self) -> &str {
-        self.value("application_name")
+        &self.in_force().application_name
     }
 }
 

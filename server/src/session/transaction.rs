@@ -15,7 +15,7 @@ use tidemark_engine::engine::Write;
 use crate::error::{SqlError, SqlResult};
 use crate::plan::provider::OwnWrites;
 use crate::session::settings::SettingsSnapshot;
-use crate::sql::copy::too_large;
+use crate::sql::copy::input::too_large;
 use crate::sqlstate;
 
 /// The most a block may write: it is in memory until it is committed.

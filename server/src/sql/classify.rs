@@ -1,16 +1,23 @@
 //! What kind of statement it is: who carries it out, and its command tag.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
 use sqlparser::ast::{
     self, CloseCursor, ContextModifier, DiscardObject, Expr, Reset, Set, Statement, TransactionAccessMode,
-    TransactionIsolationLevel, TransactionMode, Value,
+    TransactionIsolationLevel, TransactionMode, Value, helpers::attached_token::AttachedToken,
 };
 
 use crate::error::{SqlError, SqlResult};
+use crate::pg_catalog::type_named;
+use crate::pgtype::PgType;
 use crate::session::procedures::Call;
 use crate::session::settings::Scope;
+use crate::sql::copy::statement::CopyStatement;
 use crate::sql::ddl::is_definition;
+use crate::sql::insert::constants::ConstantRows;
 use crate::sql::names;
-use crate::sql::parse::Parsed;
+use crate::sql::parse::{self, Parsed, Said};
 use crate::sqlstate;
 
 /// A statement, sorted.
@@ -19,11 +26,16 @@ pub enum Kind {
     /// SELECT, VALUES, WITH …
     Query(Box<ast::Query>),
     /// INSERT
-    Insert(Box<ast::Insert>),
+    Insert {
+        /// The statement.
+        insert: Box<ast::Insert>,
+        /// Its rows, where they were read already.
+        rows: Option<Arc<ConstantRows>>,
+    },
     /// DELETE
     Delete(Box<ast::Delete>),
     /// COPY, either way
-    Copy(Box<Statement>),
+    Copy(Box<CopyStatement>),
     /// EXPLAIN
     Explain(Box<Explain>),
     /// A definition: a change of the catalog
@@ -70,6 +82,15 @@ pub enum Kind {
     ResetAll,
     /// DISCARD
     Discard(DiscardObject),
+    /// PREPARE
+    Prepare(Box<Preparation>),
+    /// EXECUTE
+    Execute {
+        /// The statement.
+        name: String,
+        /// The values of its parameters.
+        arguments: Vec<Expr>,
+    },
     /// DEALLOCATE; `None` for all
     Deallocate(Option<String>),
     /// CHECKPOINT
@@ -94,13 +115,37 @@ pub struct Explain {
     pub query: Box<ast::Query>,
 }
 
+/// PREPARE: a statement that is to be kept.
+#[derive(Clone, Debug)]
+pub struct Preparation {
+    /// Its name.
+    pub name: String,
+    /// The types of its parameters, as far as they are said.
+    pub types: Vec<PgType>,
+    /// What is kept.
+    pub statement: Box<Statement>,
+    /// Its text.
+    pub statement_text: String,
+    /// The text of PREPARE itself.
+    pub text: String,
+}
+
 /// Sorts a statement.
 ///
 /// # Errors
 /// 0A000 for what is not supported.
 pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
-    Ok(match &parsed.statement {
+    let statement = match &parsed.statement {
+        Said::Copy(copy) => return Ok(Kind::Copy(copy.clone())),
+        Said::Insert(insert) => {
+            let rows = Some(Arc::clone(&insert.rows));
+            return Ok(Kind::Insert { insert: insert.insert.clone(), rows });
+        }
+        Said::Sql(statement) => statement.as_ref(),
+    };
+    Ok(match statement {
         Statement::Query(query) => match query.body.as_ref() {
+            ast::SetExpr::Insert(Statement::Insert(insert)) => insert_with(query, insert)?,
             ast::SetExpr::Insert(_)
             | ast::SetExpr::Update(_)
             | ast::SetExpr::Delete(_)
@@ -109,11 +154,10 @@ pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
             }
             _ => Kind::Query(query.clone()),
         },
-        Statement::Insert(insert) => Kind::Insert(Box::new(insert.clone())),
+        Statement::Insert(insert) => Kind::Insert { insert: Box::new(insert.clone()), rows: None },
         Statement::Delete(delete) => Kind::Delete(Box::new(delete.clone())),
-        Statement::Copy { .. } => Kind::Copy(Box::new(parsed.statement.clone())),
-        Statement::Explain { .. } => explain(&parsed.statement)?,
-        definition if is_definition(definition) => Kind::Ddl(Box::new(parsed.statement.clone())),
+        Statement::Explain { .. } => explain(statement)?,
+        definition if is_definition(definition) => Kind::Ddl(Box::new(statement.clone())),
         Statement::StartTransaction { modes, modifier: None, statements, .. } if statements.is_empty() => {
             Kind::Begin(modes.clone())
         }
@@ -135,6 +179,15 @@ pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
             Reset::ConfigurationParameter(name) => Kind::Reset(shown_parameter(&names::parts(name)?)),
         },
         Statement::Discard { object_type } => Kind::Discard(*object_type),
+        Statement::Prepare { name, data_types, statement } => {
+            Kind::Prepare(Box::new(preparation(name, data_types, statement, &parsed.text)?))
+        }
+        Statement::Execute { name: Some(name), parameters, immediate: false, into, using, .. }
+            if into.is_empty() && using.is_empty() =>
+        {
+            let name = names::parts(name)?.join(".");
+            Kind::Execute { name, arguments: parameters.clone() }
+        }
         Statement::Deallocate { name, .. } => match names::fold(name) {
             all if all == "all" && name.quote_style.is_none() => Kind::Deallocate(None),
             name => Kind::Deallocate(Some(name)),
@@ -145,6 +198,114 @@ pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
         Statement::Call(function) => Kind::Call(Box::new(Call::of(function)?)),
         other => return Err(unsupported(other)),
     })
+}
+
+fn preparation(
+    name: &ast::Ident,
+    types: &[ast::DataType],
+    statement: &Statement,
+    text: &str,
+) -> SqlResult<Preparation> {
+    let can_be_prepared = matches!(
+        statement,
+        Statement::Query(_)
+            | Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Merge { .. }
+    );
+    let statement_text = parse::after_as(text);
+    if !can_be_prepared {
+        let word = statement_text.split_whitespace().next().unwrap_or_default();
+        let before = text.len() - text.trim_start().len() + text.rfind(statement_text).unwrap_or(0);
+        let position = text[..before].chars().count() + 1;
+        let message = format!("syntax error at or near \"{word}\"");
+        return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message).at(Some(position)));
+    }
+    Ok(Preparation {
+        name: names::fold(name),
+        types: types.iter().map(type_named).collect::<SqlResult<_>>()?,
+        statement: Box::new(statement.clone()),
+        statement_text: statement_text.to_owned(),
+        text: text.to_owned(),
+    })
+}
+
+/// Expressions as a query that gives one row of them.
+pub fn row_of(exprs: &[Expr]) -> ast::Query {
+    let projection = exprs.iter().cloned().map(ast::SelectItem::UnnamedExpr).collect();
+    ast::Query {
+        with: None,
+        body: Box::new(ast::SetExpr::Select(Box::new(ast::Select {
+            select_token: AttachedToken::empty(),
+            optimizer_hints: Vec::new(),
+            distinct: None,
+            select_modifiers: None,
+            top: None,
+            top_before_distinct: false,
+            projection,
+            exclude: None,
+            into: None,
+            from: Vec::new(),
+            lateral_views: Vec::new(),
+            prewhere: None,
+            selection: None,
+            connect_by: Vec::new(),
+            group_by: ast::GroupByExpr::Expressions(Vec::new(), Vec::new()),
+            cluster_by: Vec::new(),
+            distribute_by: Vec::new(),
+            sort_by: Vec::new(),
+            having: None,
+            named_window: Vec::new(),
+            qualify: None,
+            window_before_qualify: false,
+            value_table_mode: None,
+            flavor: ast::SelectFlavor::Standard,
+        }))),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
+    }
+}
+
+/// Whether there is a query within an expression.
+pub fn has_query(expr: &Expr) -> bool {
+    struct Queries;
+    impl ast::Visitor for Queries {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    ast::Visit::visit(expr, &mut Queries).is_break()
+}
+
+/// Whether it is a string constant, which may be of any type.
+pub fn is_constant_text(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(value.value, Value::SingleQuotedString(_) | Value::Null),
+        Expr::Nested(inner) => is_constant_text(inner),
+        _ => false,
+    }
+}
+
+/// An INSERT after WITH, whose query may use what is named there.
+fn insert_with(query: &ast::Query, insert: &ast::Insert) -> SqlResult<Kind> {
+    let mut insert = Box::new(insert.clone());
+    if let Some(source) = insert.source.as_mut().filter(|source| source.with.is_none()) {
+        source.with = query.with.clone();
+        return Ok(Kind::Insert { insert, rows: None });
+    }
+    match (&query.with, &insert.source) {
+        (None, _) => Ok(Kind::Insert { insert, rows: None }),
+        _ => Err(SqlError::unsupported("WITH before an INSERT that has one of its own")),
+    }
 }
 
 fn unsupported(statement: &Statement) -> SqlError {

@@ -20,7 +20,7 @@ use tidemark_engine::engine::Engine;
 use tidemark_engine::error::{DdlError, MissingValueError};
 
 use crate::error::{SqlError, SqlResult};
-use crate::lineprotocol::series::SeriesCache;
+use crate::ingest::series::SeriesCache;
 use crate::pg_catalog::CatalogContext;
 use crate::sql::names::{self, Resolver, relation_name};
 use crate::sql::rows::{job_error, write_error};

@@ -22,13 +22,14 @@ use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::types::ColumnType;
 
 use crate::error::{SqlError, SqlResult};
-use crate::pg_catalog::{CatalogContext, CatalogQuery, NotAnswered, is_volatile};
+use crate::pg_catalog::{CatalogContext, CatalogQuery, NotAnswered, Reach, is_volatile};
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::text::parse_text;
 use crate::pgtype::types::{column_pg_type, column_typmod, format_type};
 use crate::sql::functions::cast::{CastContext, can_cast};
 use crate::sql::names;
+use crate::sql::parse::Said;
 use crate::sqlstate;
 
 mod text;
@@ -119,7 +120,7 @@ fn compile(
         return Ok(DefaultExpr { source: Source::Constant(datum, pg_type), is_volatile: false });
     }
     let query = query_of(&format!("SELECT {expr}"))?;
-    let query = CatalogQuery::analyze(&query, &[], context).map_err(|error| match error {
+    let query = CatalogQuery::analyze(&query, &[], context, Reach::Catalog).map_err(|error| match error {
         NotAnswered::Error(error) => error,
         NotAnswered::NotOurs => SqlError::unsupported(format!("DEFAULT {expr}"))
             .with_hint("A default is a constant, a function such as now(), or arithmetic of these."),
@@ -146,7 +147,7 @@ pub fn constant(expr: &Expr, context: &CatalogContext) -> SqlResult<(Datum, PgTy
         return Ok((Datum::Text(text.to_owned()), PgType::UNKNOWN));
     }
     let query = query_of(&format!("SELECT {expr}"))?;
-    let query = CatalogQuery::analyze(&query, &[], context).map_err(|error| match error {
+    let query = CatalogQuery::analyze(&query, &[], context, Reach::Catalog).map_err(|error| match error {
         NotAnswered::Error(error) => error,
         NotAnswered::NotOurs => SqlError::unsupported(format!("the expression {expr} here")),
     })?;
@@ -182,10 +183,12 @@ fn calls_volatile(expr: &Expr) -> bool {
 
 fn query_of(text: &str) -> SqlResult<Query> {
     let parsed = crate::sql::parse::parse(text, usize::MAX)?.pop();
-    match parsed.map(|parsed| parsed.statement) {
-        Some(Statement::Query(query)) => Ok(*query),
-        _ => Err(SqlError::internal(format!("not a query: {text}"))),
+    if let Some(Said::Sql(statement)) = parsed.map(|parsed| parsed.statement)
+        && let Statement::Query(query) = *statement
+    {
+        return Ok(*query);
     }
+    Err(SqlError::internal(format!("not a query: {text}")))
 }
 
 /// The expression that the catalog keeps as this text.

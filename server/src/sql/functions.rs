@@ -10,6 +10,8 @@ use datafusion::logical_expr::ScalarUDF;
 pub mod cast;
 pub mod date_trunc;
 pub mod extract;
+pub mod formatting;
+pub mod interpreted;
 pub mod numbers;
 pub mod quantified;
 pub mod row;
@@ -65,8 +67,24 @@ pub fn register(state: &mut SessionState) -> Result<()> {
 }
 
 /// The tables of functions that are computed row by row.
-const ROW_FUNCTIONS: &[&[row::Entry]] =
-    &[numbers::FUNCTIONS, strings::FUNCTIONS, temporal::FUNCTIONS, extract::FUNCTIONS, quantified::FUNCTIONS];
+const ROW_FUNCTIONS: &[&[row::Entry]] = &[
+    numbers::FUNCTIONS,
+    strings::FUNCTIONS,
+    temporal::FUNCTIONS,
+    formatting::FUNCTIONS,
+    extract::FUNCTIONS,
+    quantified::FUNCTIONS,
+];
+
+/// The meanings of a function that is computed row by row.
+pub fn overloads(name: &str) -> Option<&'static [row::Overload]> {
+    ROW_FUNCTIONS.iter().copied().flatten().find(|entry| entry.0 == name).map(|entry| entry.1)
+}
+
+/// The meanings of an operator on dates, times and intervals.
+pub fn operator_overloads(symbol: &str) -> Option<&'static [row::Overload]> {
+    temporal::OPERATORS.iter().find(|entry| entry.0 == symbol).map(|entry| entry.1)
+}
 
 /// Functions of a session, whose types may depend on its time zone.
 pub fn in_time_zone(name: &str, time_zone: &Arc<str>) -> Option<ScalarUDF> {
@@ -76,8 +94,30 @@ pub fn in_time_zone(name: &str, time_zone: &Arc<str>) -> Option<ScalarUDF> {
     if let Some((name, overloads)) = ROW_FUNCTIONS.iter().copied().flatten().find(|entry| entry.0 == name) {
         return Some(row::function(name, overloads, time_zone));
     }
-    cast::by_name(name, time_zone).or_else(|| session::clock(name, time_zone))
+    cast::by_name(name, time_zone).or_else(|| session::clock(name, time_zone)).or_else(|| {
+        let is_ours = OURS.iter().any(|ours| name.starts_with(ours)) && !THEIRS.contains(&name);
+        interpreted::by_name(name, time_zone).filter(|_| is_ours)
+    })
 }
+
+/// What functions begin with that DataFusion has by the same names, with another meaning; where the
+/// interpreter has them too, its are taken.
+const OURS: &[&str] = &[
+    "#element",
+    "#slice",
+    "array_",
+    "cardinality",
+    "json",
+    "regexp_",
+    "string_to_array",
+    "to_json",
+    "to_hex",
+    "row_to_json",
+    "trim_array",
+];
+
+/// And those among them that are alike.
+const THEIRS: &[&str] = &["array_agg"];
 
 /// An operator on dates, times and intervals.
 pub fn temporal_operator(symbol: &str, time_zone: &Arc<str>) -> Option<ScalarUDF> {

@@ -126,6 +126,11 @@ impl Resolver {
         }
     }
 
+    /// Notes collections that the statement reads.
+    pub fn note(&self, collections: &[CollectionId]) {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(collections);
+    }
+
     /// The collections that were found so far, each once.
     pub fn found(&self) -> Vec<CollectionId> {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -5,6 +5,8 @@
 //! `::int::int …`), which look flat and are as deep as they are long. What is within the bounds fits
 //! the stack of the threads that work on statements ([`STACK_BYTES`]).
 
+use std::sync::Arc;
+
 use sqlparser::ast::{Function, FunctionArguments, Ident, ObjectName, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
@@ -12,8 +14,11 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{SqlError, SqlResult};
+use crate::sql::copy::statement::{self as copy, CopyStatement};
 use crate::sql::definitions;
+use crate::sql::insert::scan::{self, RowsInsert};
 use crate::sql::position::character_position;
+use crate::sql::spelling;
 use crate::sqlstate;
 
 /// The stack of threads that work on statements. It is address space; memory is used as deep as a
@@ -32,11 +37,22 @@ const PARAMETERS_MAX: u32 = 65_535;
 /// The parser's own count of nested calls.
 const RECURSION_MAX: usize = 1_000;
 
+/// What a statement says.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// What the parser knows.
+    Sql(Box<Statement>),
+    /// COPY, which has a parser of its own.
+    Copy(Box<CopyStatement>),
+    /// INSERT of constants, which were read without the parser.
+    Insert(Box<RowsInsert>),
+}
+
 /// A statement with its text.
 #[derive(Clone, Debug)]
 pub struct Parsed {
     /// What it says.
-    pub statement: Statement,
+    pub statement: Said,
     /// Its own text, without the semicolon.
     pub text: String,
 }
@@ -51,12 +67,20 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
         return Err(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
             .with_hint("Send large amounts of data by COPY, or raise statement-size."));
     }
+    match insert_of_rows(text) {
+        Some(insert) => Ok(vec![insert]),
+        None => parse_tokens(text),
+    }
+}
+
+fn parse_tokens(text: &str) -> SqlResult<Vec<Parsed>> {
     let dialect = PostgreSqlDialect {};
     let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
         SqlError::new(sqlstate::SYNTAX_ERROR, lexical(&error.message)).at(place(text, error.location))
     })?;
     check_bounds(text, &tokens)?;
-    let tokens = definitions::tokens(spelled_out(tokens));
+    let mut tokens = definitions::tokens(spelled_out(signs_apart(tokens)));
+    let needs_spelling = spelling::tokens(&mut tokens);
     let offsets = Offsets::new(text);
     let mut parser =
         Parser::new(&dialect).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens.clone());
@@ -67,9 +91,18 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
         if first.token == Token::EOF {
             return Ok(statements);
         }
-        let statement = match checkpoint(&mut parser) {
-            Some(call) => call,
-            None => parser.parse_statement().map_err(|error| syntax(text, &tokens, &error))?,
+        let statement = if copy::is_next(&parser) {
+            Said::Copy(Box::new(copy::parse(&mut parser, &Source { text, tokens: &tokens })?))
+        } else {
+            let parsed = match checkpoint(&mut parser) {
+                Some(call) => Ok(call),
+                None => parser.parse_statement(),
+            };
+            let mut parsed = parsed.map_err(|error| syntax(text, &tokens, &error))?;
+            if needs_spelling {
+                spelling::statement(&mut parsed);
+            }
+            Said::Sql(Box::new(parsed))
         };
         let after = parser.peek_token();
         if !matches!(after.token, Token::SemiColon | Token::EOF) {
@@ -78,6 +111,78 @@ pub fn parse(text: &str, bytes_max: usize) -> SqlResult<Vec<Parsed>> {
         let start = offsets.of(first.span.start);
         let end = if after.token == Token::EOF { text.len() } else { offsets.of(after.span.start) };
         statements.push(Parsed { statement, text: text[start..end].trim().to_owned() });
+    }
+}
+
+/// What stands after AS in `PREPARE name (types) AS statement`.
+pub fn after_as(text: &str) -> &str {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().unwrap_or_default();
+    let mut depth = 0_usize;
+    for token in &tokens {
+        match &token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::Word(word) if depth == 0 && word.keyword == Keyword::AS && word.quote_style.is_none() => {
+                return text[Offsets::new(text).of(token.span.end)..].trim();
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
+/// An operator ends in a sign only if it has one of a few characters; otherwise the sign is the next
+/// one's, as in `->-1`.
+fn signs_apart(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut apart = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let split = match &token.token {
+            Token::CustomBinaryOperator(text)
+                if !text.contains(['~', '!', '@', '#', '%', '^', '&', '|', '`', '?']) =>
+            {
+                let operator = text.trim_end_matches(['+', '-']);
+                let tokenized =
+                    Tokenizer::new(&PostgreSqlDialect {}, operator).tokenize().unwrap_or_default();
+                match tokenized.as_slice() {
+                    [only] if operator.len() < text.len() => {
+                        Some((only.clone(), text[operator.len()..].to_owned()))
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        match split {
+            None => apart.push(token),
+            Some((operator, signs)) => {
+                apart.push(TokenWithSpan { token: operator, span: token.span });
+                let sign = |sign| if sign == '-' { Token::Minus } else { Token::Plus };
+                apart.extend(signs.chars().map(|it| TokenWithSpan { token: sign(it), span: token.span }));
+            }
+        }
+    }
+    apart
+}
+
+/// An INSERT whose rows are constants and parameters. What is wrong with it is told by the parser, which
+/// reads it then.
+fn insert_of_rows(text: &str) -> Option<Parsed> {
+    let (statement, rows) = scan::scan(text)?;
+    match parse_tokens(&statement).ok()?.pop()?.statement {
+        Said::Sql(statement) => match *statement {
+            Statement::Insert(insert) => {
+                let text = text.trim().strip_suffix(';').unwrap_or(text.trim()).trim_end().to_owned();
+                Some(Parsed {
+                    statement: Said::Insert(Box::new(RowsInsert {
+                        insert: Box::new(insert),
+                        rows: Arc::new(rows),
+                    })),
+                    text,
+                })
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -140,6 +245,30 @@ fn lexical(message: &str) -> String {
 
 fn place(text: &str, location: Location) -> Option<usize> {
     character_position(text, location.line, location.column)
+}
+
+/// A text and its tokens, to say where in it something is.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    text: &'a str,
+    tokens: &'a [TokenWithSpan],
+}
+
+impl Source<'_> {
+    /// Where a token is, in characters from 1.
+    pub(crate) fn position(&self, token: &TokenWithSpan) -> Option<usize> {
+        place(self.text, token.span.start)
+    }
+
+    /// A token is not what may stand there.
+    pub(crate) fn unexpected(&self, token: &TokenWithSpan) -> SqlError {
+        near(self.text, token)
+    }
+
+    /// What the parser found wrong.
+    pub(crate) fn syntax(&self, error: &ParserError) -> SqlError {
+        syntax(self.text, self.tokens, error)
+    }
 }
 
 /// The error at a token.

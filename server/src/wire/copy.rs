@@ -1,23 +1,31 @@
 //! COPY over the protocol.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
-use pgwire::messages::copy::{CopyData, CopyDone, CopyInResponse, CopyOutResponse};
+use pgwire::messages::copy::{CopyDone, CopyInResponse, CopyOutResponse};
 
 use crate::error::{SqlError, SqlResult};
-use crate::pgtype::encode::{ColumnEncoder, Format};
-use crate::pgtype::text::write_text;
+use crate::pgtype::encode::ColumnEncoder;
 use crate::session::control::StatementControl;
+use crate::session::field::Field;
 use crate::session::outcome::Rows;
-use crate::session::prepared::{Body, Prepared};
-use crate::sql::copy::{CopyIn, CopyOut};
+use crate::session::prepared::{Body, Prepared, PreparedCopyIn};
+use crate::sql::copy::input::CopyIn;
+use crate::sql::copy::options::Layout;
+use crate::sql::copy::output::{CopyOut, RowWriter};
 use crate::sqlstate;
 use crate::wire::encode::write_copy_data;
 use crate::wire::message::{self, Frontend};
 use crate::wire::serve::Client;
 use crate::wire::stream::{Broken, FLUSH_BYTES, MESSAGE_BYTES_MAX};
 
-/// Text, for the whole and for each column.
-const FORMAT_TEXT: i8 = 0;
+/// The protocol's number of a format, for the whole and for each column.
+fn format_codes(layout: Layout, columns: usize) -> (i8, i16, Vec<i16>) {
+    let code = i16::from(layout == Layout::Binary);
+    let count = i16::try_from(columns).expect("tables and results have at most 1664 columns");
+    (i8::from(layout == Layout::Binary), count, vec![code; columns])
+}
 
 impl Client {
     /// Takes the data of a COPY FROM; its tag.
@@ -27,13 +35,12 @@ impl Client {
         prepared: &Prepared,
         control: &StatementControl,
     ) -> Result<SqlResult<String>, Broken> {
-        let Body::CopyIn { target, .. } = &prepared.body else {
+        let Body::CopyIn(PreparedCopyIn { target, .. }) = &prepared.body else {
             return Ok(Err(SqlError::internal("COPY without a target")));
         };
         let collection = target.collection.id;
-        let columns = i16::try_from(copy.columns).expect("a table has at most 1600 columns");
-        let formats = vec![0; copy.columns];
-        if let Err(error) = self.connection.send(&CopyInResponse::new(FORMAT_TEXT, columns, formats)) {
+        let (format, columns, formats) = format_codes(copy.layout, copy.columns);
+        if let Err(error) = self.connection.send(&CopyInResponse::new(format, columns, formats)) {
             return Ok(Err(error));
         }
         self.connection.flush().await?;
@@ -44,10 +51,13 @@ impl Client {
             };
             let (tag, body) = read;
             match message::decode(tag, body) {
-                Ok(Frontend::CopyData(data)) => match control.run(copy.data(data)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) | Err(error) => return self.give_up_copy(error).await,
-                },
+                Ok(Frontend::CopyData(data)) => {
+                    let more_is_there = self.connection.has_unread_message();
+                    match control.run(copy.data(data, more_is_there)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) | Err(error) => return self.give_up_copy(error).await,
+                    }
+                }
                 Ok(Frontend::CopyDone) => {
                     return Ok(self.session.finish_copy(copy, collection, control).await);
                 }
@@ -79,25 +89,25 @@ impl Client {
         mut copy: CopyOut,
         control: &StatementControl,
     ) -> Result<SqlResult<String>, Broken> {
-        let columns = i16::try_from(copy.fields.len()).expect("results have at most 1664 columns");
-        let formats = vec![0; copy.fields.len()];
-        if let Err(error) = self.connection.send(&CopyOutResponse::new(FORMAT_TEXT, columns, formats)) {
+        let (format, columns, formats) = format_codes(copy.layout(), copy.fields.len());
+        if let Err(error) = self.connection.send(&CopyOutResponse::new(format, columns, formats)) {
             return Ok(Err(error));
         }
-        if let Some(header) = copy.header()
-            && let Err(error) = self.connection.send(&CopyData::new(header.freeze()))
-        {
+        let fields = Arc::clone(&copy.fields);
+        let (source, writer) = copy.parts();
+        let output = &mut self.connection.output;
+        if let Err(error) = write_optional(output, |output| writer.write_header(output)) {
             return Ok(Err(error));
         }
         let mut row_count: u64 = 0;
         loop {
-            let next = match control.run(copy.rows.next()).await {
+            let next = match control.run(source.next()).await {
                 Ok(Ok(next)) => next,
                 Ok(Err(error)) | Err(error) => return Ok(Err(error)),
             };
             let Some(mut rows) = next else { break };
             while !rows.is_empty() {
-                match self.write_lines(&copy, &mut rows) {
+                match self.write_rows(writer, &fields, &mut rows) {
                     Ok(written) => row_count += written,
                     Err(error) => return Ok(Err(error)),
                 }
@@ -109,49 +119,32 @@ impl Client {
                 }
             }
         }
-        Ok(self.connection.send(&CopyDone::new()).map(|()| format!("COPY {row_count}")))
+        let ended = write_optional(&mut self.connection.output, |output| Ok(writer.write_end(output)));
+        Ok(ended.and_then(|()| self.connection.send(&CopyDone::new())).map(|()| format!("COPY {row_count}")))
     }
 
-    /// Writes lines until there is enough to hand over; how many.
-    fn write_lines(&mut self, copy: &CopyOut, rows: &mut Rows) -> SqlResult<u64> {
+    /// Writes rows until there is enough to hand over; how many.
+    fn write_rows(&mut self, writer: &mut RowWriter, fields: &[Field], rows: &mut Rows) -> SqlResult<u64> {
         let settings = self.session.format();
         let output = &mut self.connection.output;
-        let mut value = BytesMut::new();
         let mut written = 0;
         match rows {
             Rows::Datums(rows) => {
                 while output.len() < FLUSH_BYTES
                     && let Some(row) = rows.pop_front()
                 {
-                    write_copy_data(output, |line| {
-                        copy.write_line(line, |at| {
-                            value.clear();
-                            if row[at].is_null() {
-                                return Ok(None);
-                            }
-                            write_text(&mut value, &row[at], &copy.fields[at].pg_type, &settings);
-                            Ok(Some(value.split()))
-                        })
-                    })?;
+                    write_copy_data(output, |output| writer.write_datums(&row, &settings, output))?;
                     written += 1;
                 }
             }
             Rows::Batch { batch, next } => {
-                let columns = batch.columns().iter().zip(copy.fields.iter());
+                let columns = batch.columns().iter().zip(fields);
+                let format = writer.value_format();
                 let encoders = columns
-                    .map(|(array, field)| ColumnEncoder::new(array, &field.pg_type, Format::Text, &settings));
+                    .map(|(array, field)| ColumnEncoder::new(array, &field.pg_type, format, &settings));
                 let encoders = encoders.collect::<SqlResult<Vec<_>>>()?;
                 while *next < batch.num_rows() && output.len() < FLUSH_BYTES {
-                    write_copy_data(output, |line| {
-                        copy.write_line(line, |at| {
-                            value.clear();
-                            if encoders[at].is_null(*next) {
-                                return Ok(None);
-                            }
-                            encoders[at].write_value(*next, &mut value)?;
-                            Ok(Some(value.split()))
-                        })
-                    })?;
+                    write_copy_data(output, |output| writer.write_encoded(&encoders, *next, output))?;
                     *next += 1;
                     written += 1;
                 }
@@ -159,4 +152,21 @@ impl Client {
         }
         Ok(written)
     }
+}
+
+/// A message, unless there is nothing to write into it.
+fn write_optional(
+    output: &mut BytesMut,
+    write: impl FnOnce(&mut BytesMut) -> SqlResult<bool>,
+) -> SqlResult<()> {
+    let start = output.len();
+    let mut is_written = false;
+    write_copy_data(output, |output| {
+        is_written = write(output)?;
+        Ok(())
+    })?;
+    if !is_written {
+        output.truncate(start);
+    }
+    Ok(())
 }

@@ -15,12 +15,12 @@ use crate::pgtype::PgType;
 use crate::pgtype::binary::parse_binary;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::encode::Format;
-use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::text::parse_text;
 use crate::pgtype::types::NO_TYPMOD;
 use crate::session::NAMES_MAX;
 use crate::session::outcome::{Outcome, RowSource};
-use crate::session::prepared::{Portal, PortalState, Prepared};
+use crate::session::prepared::{Bound, Portal, PortalState, Prepared};
+use crate::sql::rows::{RawValue, of_parameter};
 use crate::sqlstate;
 use crate::wire::encode::{self, format_from_code};
 use crate::wire::message::{self, Frontend, violation};
@@ -43,14 +43,7 @@ impl Client {
 
     async fn parse(&mut self, parse: Parse) -> SqlResult<()> {
         let name = parse.name.unwrap_or_default();
-        if !name.is_empty() && self.session.statements.contains_key(&name) {
-            let message = format!("prepared statement \"{name}\" already exists");
-            return Err(SqlError::new(sqlstate::DUPLICATE_PREPARED_STATEMENT, message));
-        }
-        if !name.is_empty() && self.session.statements.len() >= NAMES_MAX {
-            let message = format!("a session has at most {NAMES_MAX} prepared statements");
-            return Err(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
-        }
+        self.session.check_new_statement(&name)?;
         let server = Arc::clone(&self.session.server);
         let mut parsed = parse_on_large_stack(&server, &parse.query).await?;
         if parsed.len() > 1 {
@@ -61,12 +54,14 @@ impl Client {
             parse.type_oids.iter().map(|oid| declared_type(*oid)).collect::<SqlResult<Vec<_>>>()?;
         let control = self.control();
         let prepared = control.run(self.session.prepare(parsed.pop(), declared)).await??;
-        self.session.statements.insert(name, Arc::new(prepared));
+        let statement = self.session.named(Arc::new(prepared), Arc::from(parse.query.as_str()), false);
+        self.session.keep_statement(name, statement)?;
         self.connection.send(&ParseComplete::new())
     }
 
     async fn bind(&mut self, bind: Bind) -> SqlResult<()> {
-        let statement = self.statement(bind.statement_name.as_deref())?;
+        let statement_name = bind.statement_name.as_deref().unwrap_or_default();
+        let statement = self.session.statement(statement_name)?;
         let name = bind.portal_name.clone().unwrap_or_default();
         if !name.is_empty() && self.session.portals.contains_key(&name) {
             let message = format!("cursor \"{name}\" already exists");
@@ -77,9 +72,8 @@ impl Client {
             return Err(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
         }
         let prepared = self.session.refreshed(&statement).await?;
-        let format = self.session.format();
         check_count(&bind, prepared.parameters.len())?;
-        let values = bound_values(&prepared, &bind.parameter_format_codes, &bind.parameters, &format)?;
+        let values = self.bound(&prepared, &bind.parameter_format_codes, bind.parameters)?;
         let formats = formats(&bind.result_column_format_codes)?;
         // As in PostgreSQL, a statement without columns takes any number.
         let columns = prepared.fields.as_ref().map_or(formats.len(), |fields| fields.len());
@@ -89,27 +83,44 @@ impl Client {
                 formats.len()
             )));
         }
+        if let Some(named) = self.session.statements.get(statement_name) {
+            named.count_run();
+        }
         let portal = Portal { prepared, values, formats, state: PortalState::Ready };
         self.session.portals.insert(name, portal);
         self.connection.send(&BindComplete::new())
     }
 
-    fn statement(&self, name: Option<&str>) -> SqlResult<Arc<Prepared>> {
-        let name = name.unwrap_or_default();
-        self.session.statements.get(name).cloned().ok_or_else(|| {
-            let message = if name.is_empty() {
-                "unnamed prepared statement does not exist".to_owned()
-            } else {
-                format!("prepared statement \"{name}\" does not exist")
+    fn bound(
+        &mut self,
+        prepared: &Prepared,
+        codes: &[i16],
+        parameters: Vec<Option<Bytes>>,
+    ) -> SqlResult<Bound> {
+        let codes = parameter_formats(codes, parameters.len())?;
+        if prepared.takes_raw_values() {
+            let values = codes.zip(parameters).map(|(format, bytes)| RawValue { format, bytes });
+            return self.session.bind_rows(prepared, &values.collect::<Vec<_>>());
+        }
+        let settings = self.session.format();
+        let values = codes.zip(parameters).enumerate().map(|(at, (format, bytes))| {
+            let Some(bytes) = bytes else { return Ok(Datum::Null) };
+            let pg_type = &prepared.parameters[at];
+            let parsed = match format {
+                Format::Text => {
+                    message::text(&bytes).and_then(|text| parse_text(text, pg_type, NO_TYPMOD, &settings))
+                }
+                Format::Binary => parse_binary(&bytes, pg_type, NO_TYPMOD),
             };
-            SqlError::new(sqlstate::INVALID_SQL_STATEMENT_NAME, message)
-        })
+            parsed.map_err(|error| of_parameter(error, at))
+        });
+        values.collect::<SqlResult<Vec<_>>>().map(Bound::Values)
     }
 
     fn describe(&mut self, describe: &Describe) -> SqlResult<()> {
         let name = describe.name.as_deref();
         if describe.target_type == TARGET_TYPE_BYTE_STATEMENT {
-            let prepared = self.statement(name)?;
+            let prepared = self.session.statement(name.unwrap_or_default())?;
             let types = prepared.parameters.iter().map(PgType::oid).collect();
             self.connection.send(&ParameterDescription::new(types))?;
             return match &prepared.fields {
@@ -160,7 +171,8 @@ impl Client {
             }
             PortalState::Ready => {
                 let prepared = Arc::clone(&portal.prepared);
-                let executed = self.session.execute(&prepared, &portal.values, &control).await;
+                let bound = std::mem::replace(&mut portal.values, Bound::Values(Vec::new()));
+                let executed = self.session.execute_bound(&prepared, bound, &control).await;
                 let tag = match executed {
                     Err(error) => return Ok(Err(error)),
                     Ok(Outcome::Rows { rows, word }) => {
@@ -212,7 +224,7 @@ impl Client {
         let name = close.name.as_deref().unwrap_or_default();
         // Closing what is not there is no error.
         if close.target_type == TARGET_TYPE_BYTE_STATEMENT {
-            self.session.statements.remove(name);
+            Arc::make_mut(&mut self.session.statements).remove(name);
         } else {
             self.session.portals.remove(name);
         }
@@ -258,44 +270,18 @@ fn check_count(bind: &Bind, expected: usize) -> SqlResult<()> {
     Err(violation(message))
 }
 
-fn bound_values(
-    prepared: &Prepared,
-    codes: &[i16],
-    parameters: &[Option<Bytes>],
-    format: &FormatSettings,
-) -> SqlResult<Vec<Datum>> {
-    let expected = prepared.parameters.len();
+/// The form of each parameter.
+fn parameter_formats(codes: &[i16], count: usize) -> SqlResult<impl Iterator<Item = Format>> {
     let codes = formats(codes)?;
-    if codes.len() > 1 && codes.len() != expected {
+    if codes.len() > 1 && codes.len() != count {
         return Err(violation(format!(
-            "bind message has {} parameter formats but {expected} parameters",
+            "bind message has {} parameter formats but {count} parameters",
             codes.len()
         )));
     }
-    let code = |at: usize| match codes.as_slice() {
+    Ok((0..count).map(move |at| match codes.as_slice() {
         [] => Format::Text,
         [all] => *all,
         each => each[at],
-    };
-    let value = |(at, bytes): (usize, &Option<Bytes>)| {
-        let Some(bytes) = bytes else { return Ok(Datum::Null) };
-        let pg_type = &prepared.parameters[at];
-        let parsed = match code(at) {
-            Format::Text => {
-                message::text(bytes).and_then(|text| parse_text(text, pg_type, NO_TYPMOD, format))
-            }
-            Format::Binary => parse_binary(bytes, pg_type, NO_TYPMOD),
-        };
-        parsed.map_err(|error| name_parameter(error, at))
-    };
-    parameters.iter().enumerate().map(value).collect()
-}
-
-/// PostgreSQL says which parameter was not what it should be.
-fn name_parameter(error: SqlError, at: usize) -> SqlError {
-    if error.message() == "incorrect binary data format" {
-        let message = format!("incorrect binary data format in bind parameter {}", at + 1);
-        return SqlError::new(error.state(), message);
-    }
-    error.with_context(format!("unnamed portal parameter ${}", at + 1))
+    }))
 }

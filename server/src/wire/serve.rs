@@ -14,6 +14,7 @@ use crate::server::Server;
 use crate::session::Session;
 use crate::session::control::StatementControl;
 use crate::session::outcome::Outcome;
+use crate::session::settings::Reported;
 use crate::session::transaction::Status;
 use crate::sql::parse::{Parsed, parse};
 use crate::sqlstate;
@@ -32,7 +33,7 @@ pub(crate) struct Client {
     /// Messages of the extended protocol are skipped until Sync, after an error.
     pub(crate) skipping: bool,
     /// What the client was last told of its parameters.
-    reported: Vec<(&'static str, String)>,
+    reported: Reported,
     server: Arc<Server>,
 }
 
@@ -158,7 +159,7 @@ impl Client {
             return self.connection.send(&EmptyQueryResponse::new()).map_err(Broken::Told);
         }
         // The unnamed statement and portal do not outlive a simple query.
-        self.session.statements.remove("");
+        Arc::make_mut(&mut self.session.statements).remove("");
         self.session.portals.remove("");
         let mut control = self.control();
         let last = parsed.len() - 1;
@@ -268,12 +269,14 @@ impl Client {
         self.send_notices()?;
         self.session.end_implicit();
         let reported = self.session.settings.reported();
-        for (at, (name, value)) in reported.iter().enumerate() {
-            if self.reported.get(at).is_none_or(|(_, told)| told != value) {
-                self.connection.send(&ParameterStatus::new((*name).to_owned(), value.clone()))?;
+        if !Arc::ptr_eq(&reported, &self.reported) {
+            for (at, (name, value)) in reported.iter().enumerate() {
+                if self.reported.get(at).is_none_or(|(_, told)| told != value) {
+                    self.connection.send(&ParameterStatus::new((*name).to_owned(), value.clone()))?;
+                }
             }
+            self.reported = reported;
         }
-        self.reported = reported;
         let status = match self.session.transaction.status() {
             Status::Idle => TransactionStatus::Idle,
             Status::InBlock => TransactionStatus::Transaction,

@@ -248,8 +248,8 @@ async fn admit(
 
 fn greet(connection: &mut Connection, client: &Client) -> SqlResult<()> {
     connection.send(&Authentication::Ok)?;
-    for (name, value) in client.settings.reported() {
-        connection.send(&ParameterStatus::new(name.to_owned(), value))?;
+    for (name, value) in client.settings.reported().iter() {
+        connection.send(&ParameterStatus::new((*name).to_owned(), value.clone()))?;
     }
     let key = i32::from_be_bytes(client.registered.key());
     connection.send(&BackendKeyData::new(client.registered.process(), SecretKey::I32(key)))

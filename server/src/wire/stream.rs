@@ -79,6 +79,13 @@ impl Connection {
         !self.input.is_empty()
     }
 
+    /// Whether a message was read whole that nobody has asked for yet.
+    pub(crate) fn has_unread_message(&self) -> bool {
+        let Some(len) = self.input.get(1..5) else { return false };
+        let len = u32::from_be_bytes(len.try_into().expect("four bytes"));
+        self.input.len() > usize::try_from(len).unwrap_or(usize::MAX)
+    }
+
     /// The transport, to put another one on top of it.
     pub(crate) fn into_transport(self) -> Box<dyn Transport> {
         self.transport

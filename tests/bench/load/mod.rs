@@ -39,6 +39,21 @@ enum Protocol {
     Line,
     /// COPY … FROM STDIN (FORMAT csv) over the PostgreSQL protocol
     CopyCsv,
+    /// COPY … FROM STDIN (FORMAT text)
+    CopyText,
+    /// COPY … FROM STDIN (FORMAT binary); only with `--generate`
+    CopyBinary,
+}
+
+impl Protocol {
+    fn format(self) -> Format {
+        match self {
+            Self::Line => Format::Line,
+            Self::CopyCsv => Format::Csv,
+            Self::CopyText => Format::Text,
+            Self::CopyBinary => Format::Binary,
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -166,14 +181,14 @@ async fn send_all(arguments: &Arguments) -> Result<(Sent, f64)> {
 /// Where the rows come from, and a bar that will count their bytes or themselves.
 fn source(arguments: &Arguments) -> Result<(Source, Progress)> {
     if let Some(path) = &arguments.file {
+        if arguments.protocol == Protocol::CopyBinary {
+            return Err("rows for a binary COPY are made on the way: use --generate".into());
+        }
         let metadata = std::fs::metadata(path).context(|| format!("look at {}", path.display()))?;
         let progress = Progress::Bytes(progress::of_bytes(metadata.len()));
         return Ok((Source::File(path.clone()), progress));
     }
-    let format = match arguments.protocol {
-        Protocol::Line => Format::Line,
-        Protocol::CopyCsv => Format::Csv,
-    };
+    let format = arguments.protocol.format();
     let progress = Progress::Rows(progress::of_rows(arguments.data_set.extent.row_count()));
     Ok((Source::Generator(Box::new(arguments.data_set.clone()), format), progress))
 }
@@ -200,7 +215,7 @@ impl Progress {
 
 enum Connection {
     Line(Box<http::Connection>),
-    Copy(tokio_postgres::Client),
+    Copy(tokio_postgres::Client, Format),
 }
 
 async fn connect_all(arguments: &Arguments) -> Result<Vec<Connection>> {
@@ -214,7 +229,9 @@ async fn connect_all(arguments: &Arguments) -> Result<Vec<Connection>> {
     for _ in 0..arguments.connections {
         connections.push(match arguments.protocol {
             Protocol::Line => Connection::Line(Box::new(http::Connection::open(&endpoint).await?)),
-            Protocol::CopyCsv => Connection::Copy(postgres::connect(&arguments.pg).await?),
+            Protocol::CopyCsv | Protocol::CopyText | Protocol::CopyBinary => {
+                Connection::Copy(postgres::connect(&arguments.pg).await?, arguments.protocol.format())
+            }
         });
     }
     Ok(connections)
@@ -228,7 +245,7 @@ async fn send(
 ) -> Result<Sent> {
     match connection {
         Connection::Line(connection) => send_lines(*connection, &queue, &progress).await,
-        Connection::Copy(client) => send_copies(&client, &queue, copy_rows, &progress).await,
+        Connection::Copy(client, format) => send_copies(&client, format, &queue, copy_rows, &progress).await,
     }
 }
 
@@ -247,6 +264,7 @@ async fn send_lines(mut connection: http::Connection, queue: &Queue, progress: &
 
 async fn send_copies(
     client: &tokio_postgres::Client,
+    format: Format,
     queue: &Queue,
     copy_rows: Option<u64>,
     progress: &Progress,
@@ -255,7 +273,7 @@ async fn send_copies(
     let mut next = next_batch(queue).await?;
     while next.is_some() {
         let started = Instant::now();
-        let mut copy = copy::begin(client).await.context(|| "begin a COPY".to_owned())?;
+        let mut copy = copy::begin(client, format).await.context(|| "begin a COPY".to_owned())?;
         while let Some(batch) = next.take() {
             sent.bytes += batch.text.len() as u64;
             copy.send(batch.text.clone(), batch.row_count).await.context(|| "send rows".to_owned())?;

@@ -7,14 +7,17 @@ use sqlparser::ast::{
 
 use crate::error::{SqlError, SqlResult};
 use crate::pg_catalog::aggregate::Aggregate;
+use crate::pg_catalog::compile::overload::{concrete, element_of, select, undefined};
 use crate::pg_catalog::compile::{Compiled, Compiler, Fault, Typed};
-use crate::pg_catalog::convert::{is_implicit, is_preferred, is_string};
-use crate::pg_catalog::functions::{self, Callable, Function, Implementation, Slot};
+use crate::pg_catalog::convert::is_string;
+use crate::pg_catalog::functions::{self, Callable, Implementation, Slot};
 use crate::pg_catalog::plan::{AggregateCall, Column, Expr, OrderedExpr, SetCall, Window, WindowFunction};
 use crate::pg_catalog::types::array_of;
 use crate::pgtype::PgType;
 use crate::pgtype::datum::{ArrayDatum, Datum};
-use crate::pgtype::types::{Family, NO_TYPMOD, element_type_of, family, format_type};
+use crate::pgtype::types::{Family, NO_TYPMOD, family};
+use crate::sql::functions as sql_functions;
+use crate::sql::functions::row::{Kind, Overload, overload_for};
 use crate::sqlstate;
 
 /// What a call is.
@@ -34,6 +37,7 @@ struct Arguments<'a> {
 
 const AGGREGATES: &[&str] = &[
     "count",
+    "avg",
     "min",
     "max",
     "sum",
@@ -145,24 +149,20 @@ impl Compiler<'_> {
         let values =
             if name.contains("json") { values.into_iter().map(named_record).collect() } else { values };
         let types: Vec<PgType> = values.iter().map(|it| it.pg_type.clone()).collect();
-        let function = select(name, &types).ok_or_else(|| undefined(name, &types))?;
-        let element = element_of(function, &types)?;
+        let Some(function) = select(name, &types) else {
+            let shared = sql_functions::overloads(name).and_then(|all| overload_for(all, &types));
+            return match shared {
+                Some(overload) => self.shared_call(overload, values).map(Called::Scalar),
+                None => Err(undefined(name, &types).into()),
+            };
+        };
+        let element = element_of(function, &types);
         let mut exprs = Vec::new();
         for (at, value) in values.into_iter().enumerate() {
             let slot = function.arguments.get(at).or(function.arguments.last());
             exprs.push(self.argument(value, slot.unwrap_or(&Slot::Any), element.as_ref())?);
         }
-        let concrete = |slot: &Slot| -> SqlResult<PgType> {
-            match (slot, &element) {
-                (Slot::Type(pg_type), _) => Ok(pg_type.clone()),
-                (Slot::AnyElement, Some(element)) => Ok(element.clone()),
-                (Slot::AnyArray, Some(element)) => array_of(element),
-                _ => {
-                    let message = "could not determine polymorphic type because input has type unknown";
-                    Err(SqlError::new(sqlstate::DATATYPE_MISMATCH, message))
-                }
-            }
-        };
+        let concrete = |slot: &Slot| concrete(slot, element.as_ref());
         Ok(match &function.implementation {
             Implementation::Scalar(scalar) => {
                 let result = concrete(&function.result)?;
@@ -175,6 +175,20 @@ impl Compiler<'_> {
                 Called::Set(SetCall { function: *set, arguments: exprs }, columns)
             }
         })
+    }
+
+    /// A call of a function that DataFusion's queries call too.
+    pub(super) fn shared_call(&mut self, overload: &'static Overload, values: Vec<Typed>) -> Compiled<Typed> {
+        let mut exprs = Vec::with_capacity(values.len());
+        for (at, value) in values.into_iter().enumerate() {
+            let wanted = overload.argument(at).and_then(Kind::pg_type);
+            exprs.push(match wanted {
+                Some(to) => self.coerce(value, &to, NO_TYPMOD, false)?.expr,
+                None => self.known(value)?.expr,
+            });
+        }
+        let result = overload.result.pg_type().unwrap_or(PgType::TEXT);
+        Ok(Typed::new(Expr::Shared(overload, exprs), result))
     }
 
     /// Long series are computed by those who stream them.
@@ -264,7 +278,7 @@ impl Compiler<'_> {
         };
         // What is added, joined or used as a key has one type.
         let wanted = match &aggregate {
-            Aggregate::Sum => Some(result.clone()),
+            Aggregate::Sum | Aggregate::Avg => Some(result.clone()),
             Aggregate::StringAgg => Some(PgType::TEXT),
             _ => None,
         };
@@ -390,6 +404,14 @@ fn aggregate_of(name: &str, types: &[PgType]) -> Option<(Aggregate, PgType)> {
             };
             (Aggregate::Sum, result)
         }
+        ("avg", 1) => {
+            let result = match family(first?) {
+                Family::Int2 | Family::Int4 | Family::Int8 | Family::Numeric => PgType::NUMERIC,
+                Family::Float4 | Family::Float8 => PgType::FLOAT8,
+                _ => return None,
+            };
+            (Aggregate::Avg, result)
+        }
         ("bool_and" | "every", 1) if *first? == PgType::BOOL => (Aggregate::BoolAnd, PgType::BOOL),
         ("bool_or", 1) if *first? == PgType::BOOL => (Aggregate::BoolOr, PgType::BOOL),
         ("array_agg", 1) => (Aggregate::ArrayAgg(first?.clone()), array_of(first?).ok()?),
@@ -400,59 +422,4 @@ fn aggregate_of(name: &str, types: &[PgType]) -> Option<(Aggregate, PgType)> {
         ("jsonb_object_agg", 2) => (Aggregate::JsonObjectAgg(types[1].clone(), true), PgType::JSONB),
         _ => return None,
     })
-}
-
-/// The best of the functions with a name: most arguments of exactly the wanted type, then most that
-/// are wanted as their category's preferred type, and texts for literals.
-fn select(name: &str, types: &[PgType]) -> Option<&'static Function> {
-    let mut best: Option<((usize, usize), &'static Function)> = None;
-    for function in functions::named(name) {
-        let Some(score) = score(function, types) else { continue };
-        if best.is_none_or(|(other, _)| score > other) {
-            best = Some((score, function));
-        }
-    }
-    best.map(|(_, function)| function)
-}
-
-fn score(function: &Function, types: &[PgType]) -> Option<(usize, usize)> {
-    let wanted = function.arguments.len();
-    let fits = if function.variadic { types.len() >= wanted } else { types.len() == wanted };
-    if !fits {
-        return None;
-    }
-    let (mut exact, mut preferred) = (0, 0);
-    for (at, given) in types.iter().enumerate() {
-        let slot = function.arguments.get(at).or(function.arguments.last())?;
-        match slot {
-            Slot::Type(to) if given == to => exact += 1,
-            Slot::Type(to) if *given == PgType::UNKNOWN => preferred += usize::from(is_string(to)) + 1,
-            Slot::Type(to) if is_implicit(given, to) => preferred += usize::from(is_preferred(to)),
-            Slot::Type(_) => return None,
-            Slot::AnyArray => match family(given) {
-                Family::Array | Family::Vector => {}
-                _ if *given == PgType::UNKNOWN => {}
-                _ => return None,
-            },
-            Slot::Any | Slot::AnyElement => {}
-        }
-    }
-    Some((exact, preferred))
-}
-
-/// The type that `anyelement` stands for in a call.
-fn element_of(function: &Function, types: &[PgType]) -> SqlResult<Option<PgType>> {
-    let pairs = || function.arguments.iter().zip(types).filter(|(_, it)| **it != PgType::UNKNOWN);
-    let arrays = pairs().filter(|(slot, _)| **slot == Slot::AnyArray);
-    let from_array = arrays.filter_map(|(_, it)| element_type_of(it)).next();
-    let mut elements = pairs().filter(|(slot, _)| **slot == Slot::AnyElement);
-    Ok(from_array.or_else(|| elements.next().map(|(_, it)| it.clone())))
-}
-
-fn undefined(name: &str, types: &[PgType]) -> SqlError {
-    let shown: Vec<String> = types.iter().map(format_type).collect();
-    let message = format!("function {name}({}) does not exist", shown.join(", "));
-    SqlError::new(sqlstate::UNDEFINED_FUNCTION, message).with_hint(
-        "No function matches the given name and argument types. You might need to add explicit type casts.",
-    )
 }

@@ -133,7 +133,11 @@ impl Compiler<'_> {
             Some((depth, relation))
         })?;
         self.touch(depth, relation);
-        let columns = &self.levels[self.levels.len() - 1 - depth].relations[relation].columns;
+        let visible = &self.levels[self.levels.len() - 1 - depth].relations[relation];
+        let columns = &visible.columns;
+        if let (true, [only]) = (visible.is_scalar, columns.as_slice()) {
+            return Some(column_value(depth, relation, 0, only));
+        }
         let types: Arc<[PgType]> = columns.iter().map(|it| it.pg_type.clone()).collect();
         let shape = columns.iter().map(|it| (it.name.clone(), it.pg_type.clone())).collect();
         let expr = Expr::Record { depth, relation, types };
@@ -192,6 +196,10 @@ pub(super) fn column_name(expr: &Ast) -> Option<String> {
         }
         Ast::Position { .. } => "position".to_owned(),
         Ast::Substring { shorthand, .. } => if *shorthand { "substr" } else { "substring" }.to_owned(),
+        Ast::Extract { .. } => "extract".to_owned(),
+        Ast::AtTimeZone { .. } => "timezone".to_owned(),
+        Ast::Ceil { .. } => "ceil".to_owned(),
+        Ast::Floor { .. } => "floor".to_owned(),
         Ast::Trim { trim_where, .. } => match trim_where {
             Some(TrimWhereField::Leading) => "ltrim".to_owned(),
             Some(TrimWhereField::Trailing) => "rtrim".to_owned(),

@@ -11,6 +11,7 @@ use crate::pg_catalog::plan::{Expr, QueryPlan, Subquery};
 use crate::pg_catalog::types;
 use crate::pgtype::PgType;
 use crate::pgtype::types::{Family, NO_TYPMOD, element_type_of, family};
+use crate::sql::tuples;
 use crate::sqlstate;
 
 impl Compiler<'_> {
@@ -21,6 +22,11 @@ impl Compiler<'_> {
             let value = this.expr(inner)?;
             Ok(Expr::Is(Box::new(this.boolean(value, "IS")?), wanted))
         };
+        if let Ast::IsNull(inner) | Ast::IsNotNull(inner) = expr
+            && let Some(columns) = tuples::columns(inner)
+        {
+            return self.expr(&tuples::all_null(columns, matches!(expr, Ast::IsNull(_)))?);
+        }
         let compiled = match expr {
             Ast::IsNull(inner) | Ast::IsUnknown(inner) => Expr::IsNull(boxed(self, inner)?),
             Ast::IsNotNull(inner) | Ast::IsNotUnknown(inner) => {
@@ -82,6 +88,14 @@ impl Compiler<'_> {
     }
 
     fn in_list(&mut self, left: &Ast, list: &[Ast]) -> Compiled<Expr> {
+        if let Some(lefts) = tuples::columns(left) {
+            let mut tests = Vec::new();
+            for item in list {
+                let rights = tuples::columns(item).ok_or(Fault::NotOurs)?;
+                tests.push(self.expr(&tuples::compared(lefts, &BinaryOperator::Eq, rights)?)?.expr);
+            }
+            return Ok(Expr::Or(tests));
+        }
         let left = self.expr(left)?;
         let items = list.iter().map(|it| self.expr(it)).collect::<Compiled<Vec<_>>>()?;
         if left.pg_type == PgType::RECORD {

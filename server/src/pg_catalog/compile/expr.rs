@@ -69,6 +69,12 @@ impl Compiler<'_> {
 
     /// Functions with a syntax of their own.
     pub(super) fn spelled_function(&mut self, expr: &Ast) -> Compiled<Typed> {
+        if let Ast::Extract { field, expr, .. } = expr {
+            let field = field.to_string().trim_matches('"').to_lowercase();
+            let field = Typed::new(Expr::text(field), PgType::UNKNOWN);
+            let value = self.expr(expr)?;
+            return self.scalar_call("extract", vec![field, value]);
+        }
         let (name, arguments): (&str, Vec<&Ast>) = match expr {
             Ast::Position { expr, r#in } => ("strpos", vec![r#in.as_ref(), expr.as_ref()]),
             Ast::Substring { expr, substring_from: Some(from), substring_for, special: _, .. } => {
@@ -86,6 +92,11 @@ impl Compiler<'_> {
                 arguments.extend(trim_what.as_deref());
                 (name, arguments)
             }
+            Ast::AtTimeZone { timestamp, time_zone } => {
+                ("timezone", vec![time_zone.as_ref(), timestamp.as_ref()])
+            }
+            Ast::Ceil { expr, .. } => ("ceil", vec![expr.as_ref()]),
+            Ast::Floor { expr, .. } => ("floor", vec![expr.as_ref()]),
             other => return Err(SqlError::unsupported(format!("the expression {other}")).into()),
         };
         let values = arguments.into_iter().map(|it| self.expr(it)).collect::<Compiled<Vec<_>>>()?;

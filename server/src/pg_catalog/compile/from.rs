@@ -9,6 +9,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use crate::error::SqlError;
+use crate::pg_catalog::Reach;
 use crate::pg_catalog::compile::query::renamed;
 use crate::pg_catalog::compile::select::{names_directly, nothing};
 use crate::pg_catalog::compile::{Compiled, Compiler, Fault, Typed, Visible};
@@ -17,7 +18,7 @@ use crate::pg_catalog::operators::{Comparison, Operator};
 use crate::pg_catalog::plan::{Column, Expr, From, JoinKind, Leaf, Lookup, QueryPlan, SetOrScalar, Source};
 use crate::pg_catalog::relations::Relation;
 use crate::pgtype::PgType;
-use crate::pgtype::types::NO_TYPMOD;
+use crate::pgtype::types::{NO_TYPMOD, column_pg_type, column_typmod};
 use crate::sql::names::fold;
 use crate::sqlstate;
 
@@ -170,6 +171,19 @@ impl Compiler<'_> {
                     }
                 }
             }
+            Some(Found::Collection(collection)) if self.reach == Reach::Everything => {
+                self.is_heavy = true;
+                let columns = collection.schema.columns().iter().map(|column| Column {
+                    typmod: column_typmod(&column.column_type),
+                    table: collection.id.0,
+                    number: i16::try_from(column.id.0).unwrap_or(i16::MAX),
+                    ..Column::new(column.name.clone(), column_pg_type(&column.column_type))
+                });
+                let columns = columns.collect();
+                let slot = self.new_slot();
+                self.collections.push(collection.id);
+                self.leaf(relation, Source::Collection(collection, slot), columns, alias)
+            }
             Some(Found::Collection(_)) => Err(Fault::NotOurs),
             None => Err(crate::sql::names::no_relation(namespace.as_deref(), &relation).into()),
         }
@@ -264,14 +278,22 @@ impl Compiler<'_> {
                 }
             }
         }
-        // A function that gives one column has the alias as its name too.
-        if let (Some(alias), [column]) = (alias, columns.as_mut_slice()) {
+        // A function that gives one column without a name of its own has the alias as that too.
+        if let (Some(alias), [column]) = (alias, columns.as_mut_slice())
+            && column.name == name
+        {
             column.name = fold(&alias.name);
         }
+        let is_scalar = columns.len() == 1 && !ordinality;
         if ordinality {
             columns.push(Column::new("ordinality", PgType::INT8));
         }
-        self.leaf(name.to_owned(), Source::Function { calls: sources, ordinality }, columns, alias)
+        let leaf =
+            self.leaf(name.to_owned(), Source::Function { calls: sources, ordinality }, columns, alias)?;
+        if let Some(visible) = self.level().relations.last_mut() {
+            visible.is_scalar = is_scalar;
+        }
+        Ok(leaf)
     }
 
     fn leaf(
@@ -292,7 +314,7 @@ impl Compiler<'_> {
             return Err(SqlError::new(sqlstate::DUPLICATE_ALIAS, message).into());
         }
         let relation = level.relations.len();
-        level.relations.push(Visible { name, columns, merged: BTreeSet::new() });
+        level.relations.push(Visible { name, columns, merged: BTreeSet::new(), is_scalar: false });
         Ok(From::Relation(Box::new(Leaf { relation, source, filters: Vec::new(), lookup: None })))
     }
 }

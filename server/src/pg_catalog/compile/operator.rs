@@ -9,6 +9,9 @@ use crate::pg_catalog::operators::{Arithmetic, Comparison, Operator};
 use crate::pg_catalog::plan::Expr;
 use crate::pgtype::PgType;
 use crate::pgtype::types::{Family, NO_TYPMOD, element_type_of, family, format_type, numeric_rank};
+use crate::sql::functions::operator_overloads;
+use crate::sql::functions::row::overload_for;
+use crate::sql::tuples;
 use crate::sqlstate;
 
 impl Compiler<'_> {
@@ -16,9 +19,34 @@ impl Compiler<'_> {
         if let BinaryOperator::And | BinaryOperator::Or = operator {
             return self.junction(left, operator, right);
         }
+        if let (Some(lefts), Some(rights)) = (tuples::columns(left), tuples::columns(right))
+            && tuples::is_comparison(operator)
+        {
+            return self.expr(&tuples::compared(lefts, operator, rights)?);
+        }
         let left = self.expr(left)?;
         let right = self.expr(right)?;
-        self.operate(operator, left, right)
+        let is_array = |it: &Typed| family(&it.pg_type) == Family::Array;
+        if !is_array(&left)
+            && !is_array(&right)
+            && let Some(function) = function_of(operator, &left.pg_type, &right.pg_type)
+        {
+            return self.scalar_call(function, vec![left, right]);
+        }
+        self.operated(operator, left, right)
+    }
+
+    /// An operator that the interpreter has, or else one on dates, times and intervals.
+    fn operated(&mut self, operator: &BinaryOperator, left: Typed, right: Typed) -> Compiled<Typed> {
+        let types = [left.pg_type.clone(), right.pg_type.clone()];
+        let has_time = types.iter().any(|it| {
+            matches!(family(it), Family::Date | Family::Timestamp | Family::Timestamptz | Family::Interval)
+        });
+        let overloads = operator_overloads(&operator.to_string()).filter(|_| has_time);
+        match overloads.and_then(|all| overload_for(all, &types)) {
+            Some(overload) => self.shared_call(overload, vec![left, right]),
+            None => self.operate(operator, left, right),
+        }
     }
 
     /// Chains of AND and OR are flat, so that their length does not become depth.
@@ -266,6 +294,45 @@ impl Compiler<'_> {
             return Ok((left, right));
         }
         Err(undefined(symbol(operator), &left, &right).into())
+    }
+}
+
+/// The function that an operator on JSON or on arrays calls.
+pub(crate) fn function_of(operator: &BinaryOperator, left: &PgType, right: &PgType) -> Option<&'static str> {
+    let is_binary = |it: &PgType| family(it) == Family::Jsonb;
+    let binary = is_binary(left);
+    let is_array = |it: &PgType| matches!(family(it), Family::Array | Family::Vector);
+    if is_array(left) || is_array(right) {
+        return match operator {
+            BinaryOperator::AtArrow => Some("arraycontains"),
+            BinaryOperator::ArrowAt => Some("arraycontained"),
+            BinaryOperator::PGOverlap => Some("arrayoverlap"),
+            _ => None,
+        };
+    }
+    if !binary && !is_binary(right) && family(left) != Family::Json {
+        return None;
+    }
+    let pick = |json: &'static str, jsonb: &'static str| Some(if binary { jsonb } else { json });
+    let by_place = numeric_rank(right).is_some();
+    match operator {
+        BinaryOperator::Arrow if by_place => pick("json_array_element", "jsonb_array_element"),
+        BinaryOperator::Arrow => pick("json_object_field", "jsonb_object_field"),
+        BinaryOperator::LongArrow if by_place => pick("json_array_element_text", "jsonb_array_element_text"),
+        BinaryOperator::LongArrow => pick("json_object_field_text", "jsonb_object_field_text"),
+        BinaryOperator::HashArrow => pick("json_extract_path_op", "jsonb_extract_path_op"),
+        BinaryOperator::HashLongArrow => pick("json_extract_path_text_op", "jsonb_extract_path_text_op"),
+        BinaryOperator::AtArrow => Some("jsonb_contains"),
+        BinaryOperator::ArrowAt => Some("jsonb_contained"),
+        BinaryOperator::Question if binary => Some("jsonb_exists"),
+        BinaryOperator::QuestionPipe if binary => Some("jsonb_exists_any"),
+        BinaryOperator::QuestionAnd if binary => Some("jsonb_exists_all"),
+        BinaryOperator::StringConcat if !is_string(right) || *right == PgType::UNKNOWN => {
+            Some("jsonb_concat").filter(|_| binary || is_string(left))
+        }
+        BinaryOperator::Minus if binary => Some("jsonb_delete"),
+        BinaryOperator::HashMinus if binary => Some("jsonb_delete_path"),
+        _ => None,
     }
 }
 

@@ -13,6 +13,20 @@ use crate::pgtype::text::to_text;
 use crate::sqlstate;
 
 pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
+    // What subscripts call, where they are no part of the interpreter's own plan.
+    ("#element(anyarray,variadic int4) anyelement", |_, values| {
+        Ok(crate::pg_catalog::arrays::element(&values[0], &values[1..]))
+    }),
+    ("#slice(anyarray,int4,int4) anyarray", |_, values| {
+        crate::pg_catalog::arrays::slice(&values[0], Some(values[1].clone()), Some(values[2].clone()))
+    }),
+    ("#slice_from(anyarray,int4) anyarray", |_, values| {
+        crate::pg_catalog::arrays::slice(&values[0], Some(values[1].clone()), None)
+    }),
+    ("#slice_to(anyarray,int4) anyarray", |_, values| {
+        crate::pg_catalog::arrays::slice(&values[0], None, Some(values[1].clone()))
+    }),
+    ("#slice_all(anyarray) anyarray", |_, values| crate::pg_catalog::arrays::slice(&values[0], None, None)),
     ("array_upper(anyarray,int4) int4", |_, values| {
         Ok(dimension(values).map_or(Datum::Null, |it| Datum::Int4(it.lower_bound + it.length - 1)))
     }),
@@ -70,6 +84,35 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
     ("*array_cat(anyarray,anyarray) anyarray", |run, values| {
         crate::pg_catalog::operators::Operator::ArrayConcat.apply(run, &values[0], &values[1])
     }),
+    ("arraycontains(anyarray,anyarray) bool", |run, values| {
+        crate::pg_catalog::operators::Operator::Contains.apply(run, &values[0], &values[1])
+    }),
+    ("arraycontained(anyarray,anyarray) bool", |run, values| {
+        crate::pg_catalog::operators::Operator::ContainedBy.apply(run, &values[0], &values[1])
+    }),
+    ("arrayoverlap(anyarray,anyarray) bool", |run, values| {
+        crate::pg_catalog::operators::Operator::Overlaps.apply(run, &values[0], &values[1])
+    }),
+    ("*array_replace(anyarray,anyelement,anyelement) anyarray", |_, values| {
+        let Some(found) = array(values, 0) else { return Ok(Datum::Null) };
+        let replaced = found
+            .values
+            .iter()
+            .map(|value| if is_same(value, &values[1]) { values[2].clone() } else { value.clone() });
+        let values = replaced.collect();
+        Ok(Datum::Array(ArrayDatum { values, ..found.clone() }))
+    }),
+    ("trim_array(anyarray,int4) anyarray", |_, values| {
+        let Some(found) = array(values, 0) else { return Ok(Datum::Null) };
+        let kept =
+            usize::try_from(int(values, 1)).ok().and_then(|count| found.values.len().checked_sub(count));
+        let Some(kept) = kept else {
+            let message = format!("number of elements to trim must be between 0 and {}", found.values.len());
+            return Err(SqlError::new(sqlstate::ARRAY_SUBSCRIPT_ERROR, message));
+        };
+        Ok(Datum::Array(ArrayDatum::list(found.element.clone(), found.values[..kept].to_vec())))
+    }),
+    ("*array_fill(anyelement,int4[]) anyarray", |_, values| fill(values)),
     ("*array_remove(anyarray,anyelement) anyarray", |_, values| {
         let Some(found) = array(values, 0) else { return Ok(Datum::Null) };
         let kept = found.values.iter().filter(|value| !is_same(value, &values[1])).cloned().collect();
@@ -87,6 +130,54 @@ fn array(values: &[Datum], at: usize) -> Option<&ArrayDatum> {
 fn dimension(values: &[Datum]) -> Option<Dimension> {
     let at = usize::try_from(int(values, 1)).ok()?.checked_sub(1)?;
     array(values, 0)?.dimensions.get(at).copied()
+}
+
+/// An array of one value, of so many elements in each dimension.
+fn fill(values: &[Datum]) -> SqlResult<Datum> {
+    const ELEMENTS_MAX: usize = 1 << 20;
+    let null = || {
+        let message = "dimension array or low bound array cannot be null";
+        SqlError::new(sqlstate::NULL_VALUE_NOT_ALLOWED, message)
+    };
+    let lengths = array(values, 1).ok_or_else(null)?;
+    let mut dimensions = Vec::new();
+    let mut count = 1_usize;
+    for length in &lengths.values {
+        let Datum::Int4(length) = length else {
+            let message = "dimension values cannot be null";
+            return Err(SqlError::new(sqlstate::NULL_VALUE_NOT_ALLOWED, message));
+        };
+        count = count.saturating_mul(usize::try_from(*length).unwrap_or(0));
+        dimensions.push(Dimension { length: *length, lower_bound: 1 });
+    }
+    if count > ELEMENTS_MAX {
+        let message = format!("array size exceeds the maximum allowed ({ELEMENTS_MAX})");
+        return Err(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
+    }
+    if count == 0 || dimensions.is_empty() {
+        return Ok(Datum::Array(ArrayDatum::list(element_of(&values[0]), Vec::new())));
+    }
+    let values = vec![values[0].clone(); count];
+    Ok(Datum::Array(ArrayDatum { element: element_of(&values[0]), dimensions, values }))
+}
+
+/// The type of arrays of a value, of which only its form is known.
+fn element_of(value: &Datum) -> PgType {
+    match value {
+        Datum::Bool(_) => PgType::BOOL,
+        Datum::Int2(_) => PgType::INT2,
+        Datum::Int4(_) => PgType::INT4,
+        Datum::Int8(_) => PgType::INT8,
+        Datum::Float4(_) => PgType::FLOAT4,
+        Datum::Float8(_) => PgType::FLOAT8,
+        Datum::Numeric(_) => PgType::NUMERIC,
+        Datum::Date(_) => PgType::DATE,
+        Datum::Timestamp(_) => PgType::TIMESTAMP,
+        Datum::Timestamptz(_) => PgType::TIMESTAMPTZ,
+        Datum::Interval(_) => PgType::INTERVAL,
+        Datum::Uuid(_) => PgType::UUID,
+        _ => PgType::TEXT,
+    }
 }
 
 /// NULL is the same as NULL here.

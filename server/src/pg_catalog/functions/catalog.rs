@@ -2,7 +2,7 @@
 
 use crate::error::{SqlError, SqlResult};
 use crate::pg_catalog::functions::{ScalarBody, any, flag, int, oid, text, texted};
-use crate::pg_catalog::names;
+use crate::pg_catalog::names::{self, quote_ident};
 use crate::pg_catalog::relations::{self, declared};
 use crate::pg_catalog::run::Run;
 use crate::pgtype::PgType;
@@ -36,7 +36,7 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
     ("pg_get_statisticsobjdef_columns(oid) text", nothing),
     ("pg_get_functiondef(oid) text", nothing),
     ("pg_get_function_arguments(oid) text", function_arguments),
-    ("pg_get_function_identity_arguments(oid) text", function_arguments),
+    ("pg_get_function_identity_arguments(oid) text", identity_arguments),
     ("pg_get_function_result(oid) text", function_result),
     ("pg_get_function_sqlbody(oid) text", nothing),
     ("pg_get_serial_sequence(text,text) text", nothing),
@@ -47,15 +47,13 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
     }),
     ("col_description(oid,int4) text", |run, values| {
         let column = u32::try_from(int(values, 1)).unwrap_or(0);
-        Ok(commented(run, values, Some(declared::CLASS_RELATION), column))
+        let comment = declared::comment(run, oid(values, 0), Some(declared::CLASS_RELATION), column);
+        Ok(comment.map_or(Datum::Null, Datum::Text))
     }),
-    ("obj_description(oid) text", |run, values| Ok(commented(run, values, None, 0))),
+    ("obj_description(oid) text", |run, values| Ok(described(run, oid(values, 0), None))),
     ("obj_description(oid,name) text", |run, values| {
         let class = relations::by_name("pg_catalog", text(values, 1)).map(|it| it.oid);
-        match class.map(|class| commented(run, values, Some(class), 0)) {
-            Some(Datum::Null) | None => namespace_description(run, values),
-            Some(comment) => Ok(comment),
-        }
+        Ok(class.map_or(Datum::Null, |class| described(run, oid(values, 0), Some(class))))
     }),
     ("shobj_description(oid,name) text", nothing),
     ("pg_describe_object(oid,oid,int4) text", nothing),
@@ -100,6 +98,10 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
     ("pg_tablespace_size(name) int8", |run, _| Ok(Datum::Int8(all_bytes(run)))),
     ("pg_tablespace_location(oid) text", |_, _| texted("")),
     ("pg_size_pretty(int8) text", |_, values| texted(pretty(int(values, 0)))),
+    ("pg_size_pretty(numeric) text", |_, values| match &values[0] {
+        Datum::Numeric(size) => texted(pretty(crate::pgtype::numeric::convert::to_i64(size, "bigint")?)),
+        _ => Ok(Datum::Null),
+    }),
     ("pg_stat_get_numscans(oid) int8", |_, _| Ok(Datum::Int8(0))),
     ("pg_stat_get_live_tuples(oid) int8", |_, _| Ok(Datum::Int8(0))),
     ("pg_index_column_has_property(regclass,int4,text) bool", nothing),
@@ -113,11 +115,6 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
 
 fn nothing(_: &Run<'_>, _: &[Datum]) -> SqlResult<Datum> {
     Ok(Datum::Null)
-}
-
-/// What users say of the object whose oid is the first argument.
-fn commented(run: &Run<'_>, values: &[Datum], class: Option<u32>, column: u32) -> Datum {
-    declared::comment(run, oid(values, 0), class, column).map_or(Datum::Null, Datum::Text)
 }
 
 fn yes(_: &Run<'_>, _: &[Datum]) -> SqlResult<Datum> {
@@ -206,36 +203,137 @@ fn view_definition(_: &Run<'_>, values: &[Datum]) -> SqlResult<Datum> {
     Ok(view.map_or(Datum::Null, |query| Datum::Text(query.split_whitespace().collect::<Vec<_>>().join(" "))))
 }
 
+/// Places of columns in a row of `pg_proc`.
+mod procedure {
+    pub(super) const VARIADIC: usize = 7;
+    pub(super) const RETURNS_SET: usize = 13;
+    pub(super) const DEFAULT_COUNT: usize = 17;
+    pub(super) const RESULT: usize = 18;
+    pub(super) const ARGUMENTS: usize = 19;
+    pub(super) const ALL_ARGUMENTS: usize = 20;
+    pub(super) const MODES: usize = 21;
+    pub(super) const NAMES: usize = 22;
+    pub(super) const DEFAULTS: usize = 23;
+}
+
+fn elements(value: &Datum) -> &[Datum] {
+    match value {
+        Datum::Array(array) => &array.values,
+        _ => &[],
+    }
+}
+
+fn type_of(value: &Datum) -> String {
+    match value {
+        Datum::Oid(oid) => PgType::from_oid(*oid).map(|it| format_type(&it)).unwrap_or_default(),
+        _ => String::new(),
+    }
+}
+
+/// An argument of a function: how it is passed, its name, its type.
+struct Argument {
+    mode: u8,
+    name: String,
+    type_name: String,
+}
+
+impl Argument {
+    fn is_input(&self) -> bool {
+        matches!(self.mode, b'i' | b'b' | b'v')
+    }
+
+    fn written(&self) -> String {
+        let mode = match self.mode {
+            b'o' => "OUT ",
+            b'b' => "INOUT ",
+            b'v' => "VARIADIC ",
+            _ => "",
+        };
+        let name = if self.name.is_empty() { String::new() } else { format!("{} ", quote_ident(&self.name)) };
+        format!("{mode}{name}{}", self.type_name)
+    }
+}
+
+fn arguments_of(row: &[Datum]) -> Vec<Argument> {
+    let all = elements(&row[procedure::ALL_ARGUMENTS]);
+    let types = if all.is_empty() { elements(&row[procedure::ARGUMENTS]) } else { all };
+    let modes = elements(&row[procedure::MODES]);
+    let names = elements(&row[procedure::NAMES]);
+    let is_variadic = row[procedure::VARIADIC] != Datum::Oid(0);
+    let argument = |(at, pg_type): (usize, &Datum)| Argument {
+        mode: match modes.get(at) {
+            Some(Datum::Char(mode)) => *mode,
+            _ if is_variadic && at + 1 == types.len() => b'v',
+            _ => b'i',
+        },
+        name: names.get(at).map(|it| crate::pg_catalog::operators::text(it).to_owned()).unwrap_or_default(),
+        type_name: type_of(pg_type),
+    };
+    types.iter().enumerate().map(argument).collect()
+}
+
+fn procedure_row(values: &[Datum]) -> Option<&'static [Datum]> {
+    let wanted = Datum::Oid(oid(values, 0));
+    relations::fixed("pg_proc").iter().find(|row| row[0] == wanted).map(AsRef::as_ref)
+}
+
+/// The arguments as they are declared; with the defaults of the last ones.
 fn function_arguments(_: &Run<'_>, values: &[Datum]) -> SqlResult<Datum> {
-    let signature = relations::procedure_signature(oid(values, 0));
-    let arguments = signature.as_deref().and_then(|it| it.split_once('(')).map(|(_, rest)| rest);
-    Ok(arguments.map_or(Datum::Null, |it| Datum::Text(it.trim_end_matches(')').replace(',', ", "))))
+    let Some(row) = procedure_row(values) else { return Ok(Datum::Null) };
+    let defaults: Vec<&str> = match &row[procedure::DEFAULTS] {
+        Datum::Text(text) => text.split(", ").collect(),
+        _ => Vec::new(),
+    };
+    let arguments = arguments_of(row);
+    let input_count = arguments.iter().filter(|it| it.is_input()).count();
+    let default_count = match row[procedure::DEFAULT_COUNT] {
+        Datum::Int2(count) => usize::try_from(count).unwrap_or(0),
+        _ => 0,
+    };
+    let first_default = input_count.saturating_sub(default_count);
+    let mut inputs = 0;
+    let mut written = Vec::new();
+    for argument in arguments.iter().filter(|it| it.mode != b't') {
+        let mut text = argument.written();
+        if argument.is_input() {
+            if inputs >= first_default
+                && let Some(default) = defaults.get(inputs - first_default)
+            {
+                text.push_str(" DEFAULT ");
+                text.push_str(default);
+            }
+            inputs += 1;
+        }
+        written.push(text);
+    }
+    texted(written.join(", "))
+}
+
+/// The arguments that tell a function from others of its name.
+fn identity_arguments(_: &Run<'_>, values: &[Datum]) -> SqlResult<Datum> {
+    let Some(row) = procedure_row(values) else { return Ok(Datum::Null) };
+    let arguments = arguments_of(row);
+    let inputs = arguments.iter().filter(|it| it.is_input());
+    texted(inputs.map(Argument::written).collect::<Vec<_>>().join(", "))
 }
 
 fn function_result(_: &Run<'_>, values: &[Datum]) -> SqlResult<Datum> {
-    const RETURNS_SET: usize = 13;
-    const RESULT: usize = 18;
-    let rows = relations::fixed("pg_proc");
-    let Some(row) = rows.iter().find(|row| row[0] == Datum::Oid(oid(values, 0))) else {
-        return Ok(Datum::Null);
-    };
-    let name = match row[RESULT] {
-        Datum::Oid(oid) => PgType::from_oid(oid).map(|it| format_type(&it)).unwrap_or_default(),
-        _ => String::new(),
-    };
-    let set = if row[RETURNS_SET] == Datum::Bool(true) { "SETOF " } else { "" };
-    texted(format!("{set}{name}"))
+    let Some(row) = procedure_row(values) else { return Ok(Datum::Null) };
+    let arguments = arguments_of(row);
+    let columns = arguments.iter().filter(|it| it.mode == b't');
+    let columns: Vec<String> =
+        columns.map(|it| format!("{} {}", quote_ident(&it.name), it.type_name)).collect();
+    if !columns.is_empty() {
+        return texted(format!("TABLE({})", columns.join(", ")));
+    }
+    let set = if row[procedure::RETURNS_SET] == Datum::Bool(true) { "SETOF " } else { "" };
+    texted(format!("{set}{}", type_of(&row[procedure::RESULT])))
 }
 
-fn namespace_description(run: &Run<'_>, values: &[Datum]) -> SqlResult<Datum> {
-    if text(values, 1) != "pg_namespace" {
-        return Ok(Datum::Null);
-    }
-    match names::namespace_name(run.context, oid(values, 0)).as_deref() {
-        Some("public") => texted("standard public schema"),
-        Some("pg_catalog") => texted("system catalog schema"),
-        _ => Ok(Datum::Null),
-    }
+fn described(run: &Run<'_>, id: u32, class: Option<u32>) -> Datum {
+    let comment = declared::comment(run, id, class, 0);
+    let comment = comment.or_else(|| relations::description(id, class).map(|text| text.to_string()));
+    comment.map_or(Datum::Null, Datum::Text)
 }
 
 /// NULL where the cast would fail.

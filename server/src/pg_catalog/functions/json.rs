@@ -57,7 +57,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A value as JSON: numbers, truth values and JSON as they are, everything else as a string.
-fn write(value: &Datum, pg_type: &PgType, run: &Run<'_>) -> SqlResult<String> {
+pub(super) fn write(value: &Datum, pg_type: &PgType, run: &Run<'_>) -> SqlResult<String> {
     Ok(match value {
         Datum::Null => "null".to_owned(),
         Datum::Bool(value) => value.to_string(),
@@ -69,12 +69,20 @@ fn write(value: &Datum, pg_type: &PgType, run: &Run<'_>) -> SqlResult<String> {
             if is_finite { text } else { quoted(&text) }
         }
         Datum::Array(array) if family(pg_type) != Family::Vector => write_array(array, run)?,
-        Datum::Timestamp(_) | Datum::Timestamptz(_) => {
-            quoted(&to_text(value, pg_type, &run.context.format).replacen(' ', "T", 1))
-        }
+        Datum::Timestamp(_) | Datum::Timestamptz(_) => quoted(&iso(value, pg_type, run)),
         Datum::Record(_) => return Err(SqlError::unsupported("a record without names as JSON")),
         other => quoted(&to_text(other, pg_type, &run.context.format)),
     })
+}
+
+/// A moment as ISO 8601 has it: a `T` between day and time, and minutes of the zone.
+fn iso(value: &Datum, pg_type: &PgType, run: &Run<'_>) -> String {
+    let text = to_text(value, pg_type, &run.context.format).replacen(' ', "T", 1);
+    let has_zone = matches!(value, Datum::Timestamptz(_)) && text.contains('T');
+    match text.rfind(['+', '-']) {
+        Some(sign) if has_zone && !text[sign..].contains(':') => format!("{text}:00"),
+        _ => text,
+    }
 }
 
 fn write_array(array: &ArrayDatum, run: &Run<'_>) -> SqlResult<String> {

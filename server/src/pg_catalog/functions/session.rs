@@ -40,6 +40,15 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
     ("current_timestamp() timestamptz", now),
     ("transaction_timestamp() timestamptz", now),
     ("statement_timestamp() timestamptz", now),
+    ("clock_timestamp() timestamptz", |run, _| Ok(Datum::Timestamptz(run.context.clock.wall_us()))),
+    ("gen_random_uuid() uuid", |run, _| {
+        let mut bytes = [0; 16];
+        run.context.random.fill(&mut bytes);
+        // Version 4, of random bits, in the variant of RFC 4122.
+        bytes[6] = (bytes[6] & 0x0f) | 0x40;
+        bytes[8] = (bytes[8] & 0x3f) | 0x80;
+        Ok(Datum::Uuid(bytes))
+    }),
     ("localtimestamp() timestamp", |run, _| Ok(Datum::Timestamp(local(run)?))),
     ("current_date() date", |run, _| {
         Ok(i32::try_from(local(run)?.div_euclid(US_PER_DAY)).map_or(Datum::Null, Datum::Date))
@@ -97,7 +106,8 @@ fn local(run: &Run<'_>) -> SqlResult<i64> {
 /// The namespaces of the search path that there are.
 fn existing_path(run: &Run<'_>, with_implicit: bool) -> Vec<String> {
     debug_assert!(!all().is_empty(), "the catalog's own relations are there");
-    let path = if with_implicit { names::path(run.context) } else { run.context.settings.search_path() };
+    let path =
+        if with_implicit { names::path(run.context) } else { run.context.settings.search_path().to_vec() };
     path.into_iter().filter(|name| names::namespace_oid(run.context, name).is_some()).collect()
 }
 

@@ -2,7 +2,6 @@
 
 use crate::error::{SqlError, SqlResult};
 use crate::pg_catalog::functions::{SetBody, SetRows, flag, int, text};
-use crate::pg_catalog::patterns;
 use crate::pg_catalog::relations::KEYWORDS;
 use crate::pg_catalog::run::Run;
 use crate::pgtype::datum::Datum;
@@ -38,13 +37,18 @@ pub(super) const FUNCTIONS: &[(&str, SetBody)] = &[
         Ok(elements(&values[0]).map(pair).collect())
     }),
     ("aclexplode(_aclitem) setof (grantor oid,grantee oid,privilege_type text,is_grantable bool)", none),
+    ("pg_partition_tree(regclass) setof (relid regclass,parentrelid regclass,isleaf bool,level int4)", none),
     ("pg_listening_channels() setof text", none),
     ("pg_get_publication_tables(text) setof oid", none),
     ("pg_partition_ancestors(regclass) setof regclass", none),
-    ("regexp_split_to_table(text,text) setof text", |run, values| {
-        let pattern = patterns::regex(run, text(values, 1), false)?;
-        let parts = pattern.split(text(values, 0));
-        Ok(parts.map(|part| vec![Datum::Text(part.to_owned())]).collect())
+    ("string_to_table(text,text) setof text", |_, values| {
+        let (whole, separator) = (text(values, 0), text(values, 1));
+        let parts: Vec<&str> = match separator {
+            _ if whole.is_empty() => Vec::new(),
+            "" => vec![whole],
+            separator => whole.split(separator).collect(),
+        };
+        Ok(parts.into_iter().map(|part| vec![Datum::Text(part.to_owned())]).collect())
     }),
 ];
 

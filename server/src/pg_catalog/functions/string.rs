@@ -90,18 +90,6 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
         Ok(Datum::Bool(text(values, 0).starts_with(text(values, 1))))
     }),
     ("reverse(text) text", |_, values| texted(text(values, 0).chars().rev().collect::<String>())),
-    ("regexp_replace(text,text,text) text", |run, values| regexp_replace(run, values, "")),
-    ("regexp_replace(text,text,text,text) text", |run, values| regexp_replace(run, values, text(values, 3))),
-    ("regexp_match(text,text) text[]", |run, values| {
-        let pattern = patterns::regex(run, text(values, 1), false)?;
-        let Some(found) = pattern.captures(text(values, 0)) else { return Ok(Datum::Null) };
-        let skipped = usize::from(found.len() > 1);
-        let part = |part: Option<regex::Match<'_>>| {
-            part.map_or(Datum::Null, |it| Datum::Text(it.as_str().to_owned()))
-        };
-        let parts = found.iter().skip(skipped).map(part).collect();
-        Ok(Datum::Array(ArrayDatum::list(PgType::TEXT, parts)))
-    }),
     ("abs(int4) int4", |_, values| {
         let value = int(values, 0).abs();
         i32::try_from(value).map(Datum::Int4).map_err(|_| integer_out_of_range("integer"))
@@ -169,34 +157,6 @@ fn written(run: &Run<'_>, values: &[Datum]) -> SqlResult<Vec<String>> {
         }
     }
     Ok(texts)
-}
-
-fn regexp_replace(run: &Run<'_>, values: &[Datum], flags: &str) -> SqlResult<Datum> {
-    let pattern = patterns::regex(run, text(values, 1), flags.contains('i'))?;
-    let replacement = text(values, 2);
-    let expand = |found: &regex::Captures<'_>| {
-        let mut out = String::new();
-        let mut characters = replacement.chars();
-        while let Some(character) = characters.next() {
-            if character != '\\' {
-                out.push(character);
-                continue;
-            }
-            match characters.next() {
-                Some('&') => out.push_str(&found[0]),
-                Some(digit @ '1'..='9') => {
-                    let group = digit as usize - '0' as usize;
-                    out.push_str(found.get(group).map_or("", |it| it.as_str()));
-                }
-                Some('\\') | None => out.push('\\'),
-                Some(other) => out.extend(['\\', other]),
-            }
-        }
-        out
-    };
-    let whole = text(values, 0);
-    let limit = usize::from(!flags.contains('g'));
-    texted(pattern.replacen(whole, limit, expand).into_owned())
 }
 
 /// `format`: `%s`, `%I` and `%L`, with or without the number of their argument.

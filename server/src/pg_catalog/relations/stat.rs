@@ -1,5 +1,6 @@
 //! Rows about the session and the server.
 
+use crate::pg_catalog::names;
 use crate::pg_catalog::plan::Row;
 use crate::pg_catalog::relations::made::{DATABASE, text};
 use crate::pg_catalog::run::Run;
@@ -7,12 +8,14 @@ use crate::pgtype::PgType;
 use crate::pgtype::datum::{ArrayDatum, Datum};
 use crate::session::activity::{Activity, Doing};
 use crate::session::parameters::{self, Definition, Kind};
+use crate::session::prepared::NamedStatement;
 
 /// The rows of a relation that is made here.
 pub(super) fn rows(name: &str, run: &Run<'_>) -> Option<Vec<Row>> {
     Some(match name {
         "pg_settings" => parameters::ALL.iter().map(|it| setting(it, run)).collect(),
         "pg_stat_activity" => activity(run),
+        "pg_prepared_statements" => statements(run),
         _ => return None,
     })
 }
@@ -56,6 +59,25 @@ fn setting(definition: &Definition, run: &Run<'_>) -> Row {
         Datum::Null,
         Datum::Bool(false),
     ])
+}
+
+/// What the session prepared. All statements are planned for all values of their parameters.
+fn statements(run: &Run<'_>) -> Vec<Row> {
+    let named = run.context.statements.iter().filter(|(name, _)| !name.is_empty());
+    let row = |(name, it): (&String, &NamedStatement)| {
+        let types = it.prepared.parameters.iter();
+        let types = types.map(|it| names::reg(it.oid(), &PgType::REGTYPE, run.context)).collect();
+        Row::from(vec![
+            text(name.as_str()),
+            text(&*it.text),
+            Datum::Timestamptz(it.prepared_us),
+            Datum::Array(ArrayDatum::list(PgType::REGTYPE, types)),
+            Datum::Bool(it.from_sql),
+            Datum::Int8(it.run_count()),
+            Datum::Int8(0),
+        ])
+    };
+    named.map(row).collect()
 }
 
 /// Superusers and a session's own role see what it does; others see that it is there.

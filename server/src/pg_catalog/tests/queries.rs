@@ -69,7 +69,7 @@ fn every_relation_can_be_read() {
     for relation in relations::all() {
         let text = format!("select * from {}.{}", relation.namespace, relation.name);
         let context = context();
-        let query = CatalogQuery::analyze(&parse(&text), &[], &context);
+        let query = CatalogQuery::analyze(&parse(&text), &[], &context, Reach::Catalog);
         let query = query.unwrap_or_else(|error| panic!("{text}: {error:?}"));
         assert_eq!(query.fields().len(), relation.columns.len(), "{text}");
         let rows = query.run(&[], &context).unwrap_or_else(|error| panic!("{text}: {error:?}")).rows;

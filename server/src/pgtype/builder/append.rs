@@ -19,7 +19,7 @@ use crate::pgtype::{boolean, bytea, float, integer, interval, json, jsonb, text 
 const INLINE_LEN_MAX: usize = 12;
 
 /// What a text or bytes of a length take besides their view.
-fn payload(len: usize) -> usize {
+pub(super) fn payload(len: usize) -> usize {
     if len > INLINE_LEN_MAX { len } else { 0 }
 }
 
@@ -46,14 +46,8 @@ impl Values {
                 return Ok(payload(bytes.len()));
             }
             Values::Date(builder) => builder.append_value(parse::date(text, settings)?),
-            Values::Micros(builder, clock) => {
-                let micros = moment(text, *clock, settings)?.micros();
-                builder.append_value(micros.ok_or_else(|| out_of_range("timestamp", text))?);
-            }
-            Values::Nanos(builder, clock) => {
-                let nanos = moment(text, *clock, settings)?.nanos();
-                builder.append_value(nanos.ok_or_else(|| out_of_range("timestamp", text))?);
-            }
+            Values::Micros(builder, clock) => builder.append_value(micros(text, *clock, settings)?),
+            Values::Nanos(builder, clock) => builder.append_value(nanos(text, *clock, settings)?),
             Values::Interval(builder) => {
                 let value = interval::parse::parse(text, NO_TYPMOD, settings)?;
                 builder.append_value(month_day_nano(value)?);
@@ -164,6 +158,18 @@ impl Values {
         Ok(Some(0))
     }
 
+    /// Adds a decimal number that fits as it is written.
+    pub(super) fn append_plain_number(&mut self, text: &str) -> bool {
+        let plain = decimal::parse_plain(text.as_bytes());
+        match plain.and_then(|(value, scale)| self.rescaled(value, scale)) {
+            Some(units) => {
+                self.append_units(units);
+                true
+            }
+            None => false,
+        }
+    }
+
     fn append_string(&mut self, text: &str) -> SqlResult<usize> {
         let Values::Text(builder, rule) = self else {
             unreachable!("only columns of text are given strings");
@@ -228,6 +234,14 @@ impl Values {
     }
 }
 
+pub(super) fn micros(text: &str, clock: Clock, settings: &FormatSettings) -> SqlResult<i64> {
+    moment(text, clock, settings)?.micros().ok_or_else(|| out_of_range("timestamp", text))
+}
+
+pub(super) fn nanos(text: &str, clock: Clock, settings: &FormatSettings) -> SqlResult<i64> {
+    moment(text, clock, settings)?.nanos().ok_or_else(|| out_of_range("timestamp", text))
+}
+
 fn moment(text: &str, clock: Clock, settings: &FormatSettings) -> SqlResult<Moment> {
     match clock {
         Clock::Local => parse::timestamp(text, settings),
@@ -236,7 +250,7 @@ fn moment(text: &str, clock: Clock, settings: &FormatSettings) -> SqlResult<Mome
 }
 
 /// Infinity stays infinity.
-fn nanos_of(us: i64) -> SqlResult<i64> {
+pub(super) fn nanos_of(us: i64) -> SqlResult<i64> {
     match us {
         i64::MIN | i64::MAX => Ok(us),
         us => us.checked_mul(1000).ok_or_else(|| value_out_of_range("timestamp")),
@@ -244,7 +258,7 @@ fn nanos_of(us: i64) -> SqlResult<i64> {
 }
 
 /// All bytes, if they are so many.
-fn exact<const N: usize>(reader: &mut Reader<'_>) -> SqlResult<[u8; N]> {
+pub(super) fn exact<const N: usize>(reader: &mut Reader<'_>) -> SqlResult<[u8; N]> {
     let mut bytes = [0; N];
     bytes.copy_from_slice(reader.take(N)?);
     reader.finish()?;

@@ -3,15 +3,16 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    self, BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query,
-    SelectItem, SetExpr, UnaryOperator, Value, Visit, Visitor,
+    self, AccessExpr, BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart,
+    Query, SelectItem, SetExpr, Subscript, UnaryOperator, Value, Visit, Visitor,
 };
 
 use crate::error::{SqlError, SqlResult};
-use crate::plan::rewrite::constants;
+use crate::plan::rewrite::{aggregates, constants};
 use crate::sql::functions::cast::function_name;
 use crate::sql::names;
+use crate::sql::tuples;
 use crate::sql::types::column_type;
 
 /// Rewrites an expression whose parts are rewritten already.
@@ -33,6 +34,9 @@ fn rewritten(expr: Expr) -> SqlResult<Expr> {
         },
         Expr::Interval(interval) => constants::interval(&interval)?,
         Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => negative(*inner),
+        Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr: inner } => call("sqrt", vec![*inner]),
+        Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr: inner } => call("cbrt", vec![*inner]),
+        Expr::UnaryOp { op: UnaryOperator::PGAbs, expr: inner } => call("abs", vec![*inner]),
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr: inner } => {
             // All bits but those that are set.
             binary(*inner, BinaryOperator::PGBitwiseXor, constants::number("1", true))
@@ -43,6 +47,15 @@ fn rewritten(expr: Expr) -> SqlResult<Expr> {
         Expr::TypedString(typed) => cast(Expr::Value(typed.value), &typed.data_type)?,
         Expr::Between { expr, negated, low, high } => between(*expr, negated, *low, *high),
         Expr::BinaryOp { left, op, right } => operator(*left, op, *right)?,
+        Expr::IsNull(inner) if tuples::columns(&inner).is_some() => {
+            tuples::all_null(tuples::columns(&inner).unwrap_or_default(), true)?
+        }
+        Expr::IsNotNull(inner) if tuples::columns(&inner).is_some() => {
+            tuples::all_null(tuples::columns(&inner).unwrap_or_default(), false)?
+        }
+        Expr::InSubquery { expr, .. } if matches!(expr.as_ref(), Expr::Tuple(_)) => {
+            return Err(SqlError::unsupported("a row IN a subquery"));
+        }
         Expr::InList { expr, list, negated } => in_list(*expr, list, negated)?,
         Expr::AnyOp { left, compare_op, right, .. } => quantified("any", *left, compare_op, *right)?,
         Expr::AllOp { left, compare_op, right } => quantified("all", *left, compare_op, *right)?,
@@ -80,20 +93,59 @@ fn rewritten(expr: Expr) -> SqlResult<Expr> {
             let op = if negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
             binary(*expr, op, pattern)
         }
+        Expr::CompoundFieldAccess { root, access_chain } => subscripted(*root, access_chain),
         Expr::Function(function) => rewritten_function(function)?,
         other => other,
     })
+}
+
+/// Subscripts as calls; what also has fields is left as it is.
+fn subscripted(root: Expr, chain: Vec<AccessExpr>) -> Expr {
+    let mut names: Vec<Ident> = match &root {
+        Expr::Identifier(ident) => vec![ident.clone()],
+        _ => Vec::new(),
+    };
+    let dots =
+        chain.iter().take_while(|access| matches!(access, AccessExpr::Dot(Expr::Identifier(_)))).count();
+    if !names.is_empty() {
+        names.extend(chain[..dots].iter().filter_map(|access| match access {
+            AccessExpr::Dot(Expr::Identifier(ident)) => Some(ident.clone()),
+            _ => None,
+        }));
+    }
+    let rest = if names.is_empty() { &chain[..] } else { &chain[dots..] };
+    let array = if names.len() > 1 { Expr::CompoundIdentifier(names) } else { root.clone() };
+    let indexes = rest.iter().map(|access| match access {
+        AccessExpr::Subscript(Subscript::Index { index }) => Some(index.clone()),
+        _ => None,
+    });
+    if let Some(indexes) = indexes.collect::<Option<Vec<_>>>()
+        && !indexes.is_empty()
+    {
+        return call("#element", std::iter::once(array).chain(indexes).collect());
+    }
+    if let [AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None })] = rest {
+        return match (lower_bound.clone(), upper_bound.clone()) {
+            (Some(lower), Some(upper)) => call("#slice", vec![array, lower, upper]),
+            (Some(lower), None) => call("#slice_from", vec![array, lower]),
+            (None, Some(upper)) => call("#slice_to", vec![array, upper]),
+            (None, None) => call("#slice_all", vec![array]),
+        };
+    }
+    Expr::CompoundFieldAccess { root: Box::new(root), access_chain: chain }
 }
 
 fn null() -> Expr {
     Expr::Value(Value::Null.into())
 }
 
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+/// An operation.
+pub fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
 }
 
-fn nested(expr: Expr) -> Expr {
+/// In parentheses.
+pub fn nested(expr: Expr) -> Expr {
     Expr::Nested(Box::new(expr))
 }
 
@@ -175,19 +227,16 @@ fn quantified(quantifier: &str, left: Expr, op: BinaryOperator, right: Expr) -> 
 }
 
 fn operator(left: Expr, op: BinaryOperator, right: Expr) -> SqlResult<Expr> {
-    let is_comparison = matches!(
-        op,
-        BinaryOperator::Eq
-            | BinaryOperator::NotEq
-            | BinaryOperator::Lt
-            | BinaryOperator::LtEq
-            | BinaryOperator::Gt
-            | BinaryOperator::GtEq
-    );
     match (left, right) {
-        (Expr::Tuple(left), Expr::Tuple(right)) if is_comparison => row_comparison(left, &op, right),
+        (Expr::Tuple(left), Expr::Tuple(right)) if tuples::is_comparison(&op) => {
+            tuples::compared(&left, &op, &right)
+        }
         (left, right) if matches!(op, BinaryOperator::PGExp) => Ok(call("power", vec![left, right])),
         (left, right) => match op {
+            // DataFusion does not know these, which only jsonb has.
+            BinaryOperator::QuestionPipe => Ok(call("jsonb_exists_any", vec![left, right])),
+            BinaryOperator::QuestionAnd => Ok(call("jsonb_exists_all", vec![left, right])),
+            BinaryOperator::HashMinus => Ok(call("jsonb_delete_path", vec![left, right])),
             BinaryOperator::PGCustomBinaryOperator(parts) => match parts.last().map(String::as_str) {
                 Some(symbol) => custom_operator(left, symbol, right),
                 None => Err(SqlError::unsupported("OPERATOR without a name")),
@@ -221,41 +270,6 @@ fn custom_operator(left: Expr, symbol: &str, right: Expr) -> SqlResult<Expr> {
     Ok(binary(left, op, right))
 }
 
-/// Rows are compared by their first columns that differ.
-fn row_comparison(left: Vec<Expr>, op: &BinaryOperator, right: Vec<Expr>) -> SqlResult<Expr> {
-    if left.len() != right.len() || left.is_empty() {
-        let message = "unequal number of entries in row expressions";
-        return Err(SqlError::new(crate::sqlstate::SYNTAX_ERROR, message));
-    }
-    let pairs: Vec<(Expr, Expr)> = left.into_iter().map(nested).zip(right.into_iter().map(nested)).collect();
-    let joined = |pairs: Vec<(Expr, Expr)>, compare: BinaryOperator, join: BinaryOperator| {
-        let terms = pairs.into_iter().map(|(left, right)| binary(left, compare.clone(), right));
-        terms.reduce(|all, next| binary(all, join.clone(), next))
-    };
-    let compared = match op {
-        BinaryOperator::Eq => joined(pairs, BinaryOperator::Eq, BinaryOperator::And),
-        BinaryOperator::NotEq => joined(pairs, BinaryOperator::NotEq, BinaryOperator::Or),
-        op => {
-            let strict = match op {
-                BinaryOperator::LtEq => BinaryOperator::Lt,
-                BinaryOperator::GtEq => BinaryOperator::Gt,
-                other => other.clone(),
-            };
-            pairs.into_iter().rev().fold(None, |rest, (left, right)| {
-                Some(match rest {
-                    None => binary(left, op.clone(), right),
-                    Some(rest) => {
-                        let equal = binary(left.clone(), BinaryOperator::Eq, right.clone());
-                        let tie = nested(binary(equal, BinaryOperator::And, nested(rest)));
-                        binary(binary(left, strict.clone(), right), BinaryOperator::Or, tie)
-                    }
-                })
-            })
-        }
-    };
-    compared.map(nested).ok_or_else(|| SqlError::internal("a row has columns"))
-}
-
 fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> SqlResult<Expr> {
     let Expr::Tuple(left) = &expr else {
         return Ok(Expr::InList { expr: Box::new(expr), list, negated });
@@ -265,7 +279,7 @@ fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> SqlResult<Expr> {
         let Expr::Tuple(right) = item else {
             return Err(SqlError::unsupported("a row IN a list of anything but rows"));
         };
-        let equal = row_comparison(left.clone(), &BinaryOperator::Eq, right)?;
+        let equal = tuples::compared(left, &BinaryOperator::Eq, &right)?;
         any = Some(match any {
             None => equal,
             Some(any) => binary(any, BinaryOperator::Or, equal),
@@ -317,6 +331,9 @@ fn rewritten_function(mut function: Function) -> SqlResult<Expr> {
         parts.remove(0);
     }
     let [name] = parts.as_slice() else { return Ok(Expr::Function(function)) };
+    if let Some(rewritten) = aggregates::rewritten(&function, name)? {
+        return Ok(rewritten);
+    }
     if name == "mod"
         && let Some([left, right]) = unnamed(&function)
     {

@@ -72,6 +72,7 @@ impl Session {
                 done("RESET")
             }
             Kind::Discard(what) => self.discard(what),
+            Kind::Prepare(preparation) => self.prepare_statement(preparation).await,
             Kind::Deallocate(name) => self.deallocate(name.as_deref()),
             Kind::Ddl(statement) => self.define(statement).await,
             Kind::Checkpoint => {
@@ -235,7 +236,7 @@ impl Session {
                     let message = "DISCARD ALL cannot run inside a transaction block";
                     return Err(SqlError::new(sqlstate::ACTIVE_SQL_TRANSACTION, message));
                 }
-                self.statements.clear();
+                Arc::make_mut(&mut self.statements).clear();
                 self.portals.clear();
                 self.settings.reset_all();
                 done("DISCARD ALL")
@@ -243,22 +244,6 @@ impl Session {
             DiscardObject::PLANS => done("DISCARD PLANS"),
             DiscardObject::SEQUENCES => done("DISCARD SEQUENCES"),
             DiscardObject::TEMP => done("DISCARD TEMP"),
-        }
-    }
-
-    fn deallocate(&mut self, name: Option<&str>) -> SqlResult<Outcome> {
-        match name {
-            None => {
-                self.statements.clear();
-                done("DEALLOCATE ALL")
-            }
-            Some(name) => {
-                if self.statements.remove(name).is_none() {
-                    let message = format!("prepared statement \"{name}\" does not exist");
-                    return Err(SqlError::new(sqlstate::INVALID_SQL_STATEMENT_NAME, message));
-                }
-                done("DEALLOCATE")
-            }
         }
     }
 

@@ -1,204 +1,528 @@
-//! From the bytes of COPY to rows: records are found in a buffer, whatever the pieces in which they
-//! come, and their fields are handed to the columns.
+//! From the bytes of COPY to rows.
+//!
+//! 1. Records are found in the data, whatever the pieces in which it comes: lines of text, or binary
+//!    rows.
+//! 2. The places of their fields go into a table ([`FieldTable`]).
+//! 3. The table is read column by column, so that what a column's type is is asked once for many
+//!    values.
+//!
+//! The error that a client is told is the one that PostgreSQL finds first: that of the earliest record,
+//! and there of the first column. What is wrong with a record as a whole comes before what is wrong with
+//! values of records after it.
 
 use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef};
+use tidemark_catalog::ids::ColumnId;
+
 use crate::error::{SqlError, SqlResult};
-use crate::sql::copy::{CopyFormat, csv, text};
+use crate::pgtype::builder::ColumnFault;
+use crate::plan::row_expressions::BoundExpressions;
+use crate::sql::copy::binary::{BinaryInput, RowFault};
+use crate::sql::copy::encoding::TextDecoder;
+use crate::sql::copy::fields::{FieldTable, Place, Record};
+use crate::sql::copy::lines::{Found, LineFinder};
+use crate::sql::copy::options::{Columns, CopyFormat, Header, Layout};
+use crate::sql::copy::{csv, text};
 use crate::sql::rows::{RowsBuilder, Target};
 use crate::sqlstate;
-use crate::wire::message;
 
 /// A record longer than this is refused: it is kept in memory as a whole.
-const RECORD_BYTES_MAX: usize = 64 << 20;
+pub(crate) const RECORD_BYTES_MAX: usize = 64 << 20;
+
+/// Records whose fields are looked up before they are read: few enough for the cache of a core.
+const TABLE_RECORDS: usize = 512;
 
 /// Values in errors are cut to this.
-const SHOWN_CHARACTERS_MAX: usize = 100;
+const SHOWN_BYTES_MAX: usize = 100;
+
+pub(crate) fn too_long() -> SqlError {
+    let message = format!("a COPY record is longer than {RECORD_BYTES_MAX} bytes");
+    SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
+}
 
 /// Reads records.
 #[derive(Debug)]
 pub struct Reader {
     target: Arc<Target>,
-    format: CopyFormat,
-    buffer: Vec<u8>,
-    /// Where the first record that was not read starts.
-    start: usize,
-    /// How far the buffer was searched for the end of that record.
-    searched: usize,
-    /// Whether `searched` is within quotes.
-    quoted: bool,
-    line: u64,
-    skip_header: bool,
-    /// The end-of-data mark was read.
-    ended: bool,
-    scratch: Vec<u8>,
+    input: Input,
+    table: FieldTable,
+    /// Columns in which nothing is NULL, by place.
+    force_not_null: Vec<bool>,
+    /// Columns in which what looks like NULL is it, quoted or not.
+    force_null: Vec<bool>,
+    /// Columns of which every row needs a value, by place.
+    required: Vec<usize>,
+    /// Which rows are taken.
+    condition: Option<BoundExpressions>,
 }
 
-/// A field of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldValue<'a> {
-    /// NULL.
-    Null,
-    /// Its bytes.
-    Bytes(&'a [u8]),
+#[derive(Debug)]
+enum Input {
+    Lines(Box<LineInput>),
+    Binary(BinaryInput),
+}
+
+/// Data in lines.
+#[derive(Debug)]
+struct LineInput {
+    format: CopyFormat,
+    decoder: TextDecoder,
+    text: String,
+    /// Where the first line starts that was not read.
+    start: usize,
+    finder: LineFinder,
+    /// The number of the last line that was read.
+    line: u64,
+    header: Header,
+    /// The mark that ends the data was read.
+    is_mark_read: bool,
+    at_end: bool,
+}
+
+/// How far a table was filled.
+enum Filled {
+    /// There may be more records.
+    Full,
+    /// There are no more in the data so far.
+    Dry,
+    /// The record after those in the table is none.
+    Fault(SqlError),
 }
 
 impl Reader {
     /// Reads rows for the target.
-    pub fn new(target: Arc<Target>, format: CopyFormat) -> Reader {
-        let skip_header = format.header;
-        Reader {
-            target,
-            format,
-            buffer: Vec::new(),
-            start: 0,
-            searched: 0,
-            quoted: false,
-            line: 0,
-            skip_header,
-            ended: false,
-            scratch: Vec::new(),
-        }
+    ///
+    /// # Errors
+    /// An option names a column that is not copied.
+    pub fn new(
+        target: Arc<Target>,
+        format: CopyFormat,
+        condition: Option<BoundExpressions>,
+    ) -> SqlResult<Reader> {
+        let width = target.columns.len();
+        let copied: Vec<&str> = (0..width).map(|at| target.column(at).name.as_str()).collect();
+        let schema = target.collection.schema.columns();
+        let all: Vec<&str> = schema.iter().map(|column| column.name.as_str()).collect();
+        let relation = Some(target.collection.name.as_str());
+        let columns = Columns { copied: &copied, all: &all, relation };
+        let force_not_null = format.force_not_null.flags("FORCE_NOT_NULL", &columns)?;
+        let force_null = format.force_null.flags("FORCE_NULL", &columns)?;
+        let input = match format.layout {
+            Layout::Binary => Input::Binary(BinaryInput::default()),
+            Layout::Text | Layout::Csv => Input::Lines(Box::new(LineInput::new(format))),
+        };
+        let required = target.required();
+        let table = FieldTable::new(width);
+        Ok(Reader { target, input, table, force_not_null, force_null, required, condition })
     }
 
     /// Takes more bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
-        if self.start > 0 {
-            self.buffer.drain(..self.start);
-            self.searched -= self.start;
-            self.start = 0;
+        match &mut self.input {
+            Input::Lines(lines) => lines.feed(bytes),
+            Input::Binary(binary) => binary.feed(bytes),
         }
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    /// Reads whole records until there are so many rows; true when there may be more.
-    ///
-    /// # Errors
-    /// A record is not right.
-    pub fn read_rows(&mut self, rows: &mut RowsBuilder, rows_max: usize) -> SqlResult<bool> {
-        while rows.row_count() < rows_max {
-            let Some((end, next)) = self.find_record()? else { return Ok(false) };
-            self.read_record(end, rows)?;
-            self.start = next;
-            self.searched = next;
-        }
-        Ok(true)
     }
 
     /// There are no more bytes: what is left is the last record.
+    pub fn end(&mut self) {
+        match &mut self.input {
+            Input::Lines(lines) => lines.end(),
+            Input::Binary(binary) => binary.end(),
+        }
+    }
+
+    /// Reads some of the records that are there; true when there may be more.
     ///
     /// # Errors
-    /// It is not right, or ends within quotes.
-    pub fn end(&mut self, rows: &mut RowsBuilder) -> SqlResult<()> {
-        while self.read_rows(rows, usize::MAX)? {}
-        if self.quoted {
-            let error = SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, "unterminated CSV quoted field");
-            return Err(error.with_context(self.place(self.line + 1)));
-        }
-        if self.start < self.buffer.len() {
-            let mut end = self.buffer.len();
-            if self.buffer[end - 1] == b'\r' {
-                end -= 1;
-            }
-            self.read_record(end, rows)?;
-            self.start = self.buffer.len();
-        }
-        Ok(())
-    }
-
-    /// Where the next record ends, and where the one after it starts.
-    fn find_record(&mut self) -> SqlResult<Option<(usize, usize)>> {
-        let found = if self.format.csv {
-            csv::find_end(&self.buffer, &mut self.searched, &mut self.quoted, &self.format)
-        } else {
-            text::find_end(&self.buffer, &mut self.searched)
+    /// A record is not right.
+    pub fn read(&mut self, rows: &mut RowsBuilder) -> SqlResult<bool> {
+        self.table.clear();
+        let width = self.target.columns.len();
+        let filled = match &mut self.input {
+            Input::Lines(lines) => lines.fill(&mut self.table, &self.target),
+            Input::Binary(binary) => match binary.fill(&mut self.table, width, TABLE_RECORDS) {
+                Ok(true) => Filled::Full,
+                Ok(false) => Filled::Dry,
+                Err(fault) => Filled::Fault(in_row(fault, &self.target)),
+            },
         };
-        if found.is_none() && self.buffer.len() - self.start > RECORD_BYTES_MAX {
-            let message = format!("a COPY record is longer than {RECORD_BYTES_MAX} bytes");
-            let error = SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message);
-            return Err(error.with_context(self.place(self.line + 1)));
+        self.append(rows)?;
+        match filled {
+            Filled::Full => Ok(true),
+            Filled::Dry => Ok(false),
+            Filled::Fault(error) => {
+                self.check_started_record(rows)?;
+                Err(error)
+            }
         }
-        // A carriage return before the newline is part of the line's end.
-        Ok(found.map(|newline| {
-            let bare = newline > self.start && self.buffer[newline - 1] == b'\r';
-            (if bare { newline - 1 } else { newline }, newline + 1)
-        }))
     }
 
-    fn read_record(&mut self, end: usize, rows: &mut RowsBuilder) -> SqlResult<()> {
-        self.line += 1;
-        let record = &self.buffer[self.start..end];
-        if std::mem::take(&mut self.skip_header) || self.ended {
+    /// Adds the records of the table to the rows.
+    fn append(&self, rows: &mut RowsBuilder) -> SqlResult<()> {
+        let mut count = self.table.records().len();
+        if count == 0 {
             return Ok(());
         }
-        if record == b"\\." {
-            self.ended = true;
-            return Ok(());
-        }
-        let mut column = 0;
-        let expected = self.target.columns.len();
-        let mut put = |value: FieldValue<'_>| -> SqlResult<()> {
-            if column == expected {
-                return Err(SqlError::new(
-                    sqlstate::BAD_COPY_FILE_FORMAT,
-                    "extra data after last expected column",
-                ));
+        let mut earliest = None;
+        for at in 0..self.target.columns.len() {
+            if let Err(ColumnFault { row, error }) = self.append_column(at, count, rows) {
+                count = row;
+                earliest = Some(self.in_column(error, at, row));
             }
-            let put = match value {
-                FieldValue::Null => {
-                    rows.append_null(column);
-                    Ok(())
+        }
+        rows.fill(count)?;
+        let fault = match &self.condition {
+            Some(condition) => self.pick(condition, count, rows).err(),
+            None => self.first_missing_value(count, rows),
+        };
+        if let Some(ColumnFault { row, error }) = fault {
+            earliest = Some(error.with_context(self.at_record(&self.table.records()[row])));
+        }
+        if earliest.is_none() && self.condition.is_none() {
+            rows.end_rows(count);
+        }
+        earliest.map_or(Ok(()), Err)
+    }
+
+    /// Leaves only rows that fulfil the condition.
+    fn pick(
+        &self,
+        condition: &BoundExpressions,
+        count: usize,
+        rows: &mut RowsBuilder,
+    ) -> Result<(), ColumnFault> {
+        let block = rows.take_block(count, count);
+        if count == 0 {
+            return Ok(());
+        }
+        let picked = condition.evaluate_condition(&block, count);
+        let picked = picked.map_err(|error| first_failure(condition, &block, count, error))?;
+        let is_picked = |row: &usize| picked.is_valid(*row) && picked.value(*row);
+        if let Some(column) = self.target.required_elsewhere()
+            && let Some(row) = (0..count).find(is_picked)
+        {
+            return Err(ColumnFault { row, error: rows.null_violation(column, &block, row) });
+        }
+        let missing = self.required.iter().filter_map(|at| {
+            let row = (0..count).find(|row| is_picked(row) && block[*at].1.is_null(*row))?;
+            Some((row, *at))
+        });
+        if let Some((row, at)) = missing.min() {
+            return Err(ColumnFault { row, error: rows.null_violation(self.target.column(at), &block, row) });
+        }
+        rows.push_block(block, &picked).map_err(|error| ColumnFault { row: 0, error })
+    }
+
+    /// The first of these records that has no value where one is needed.
+    fn first_missing_value(&self, count: usize, rows: &mut RowsBuilder) -> Option<ColumnFault> {
+        if count == 0 {
+            return None;
+        }
+        let missing = match self.target.required_elsewhere() {
+            Some(column) => Some((0, column)),
+            None => {
+                let rows = self.required.iter().filter_map(|at| {
+                    let row = self.table.column(*at, count).position(|place| self.is_null(*at, &place))?;
+                    Some((row, *at))
+                });
+                rows.min().map(|(row, at)| (row, self.target.column(at)))
+            }
+        };
+        let (row, column) = missing?;
+        let before = rows.row_count();
+        let block = rows.take_block(before + count, 0);
+        Some(ColumnFault { row, error: rows.null_violation(column, &block, before + row) })
+    }
+
+    fn is_null(&self, at: usize, place: &Place) -> bool {
+        match &self.input {
+            Input::Binary(_) => *place == Place::Null,
+            Input::Lines(lines) => {
+                let is_forced = self.force_null[at] || self.force_not_null[at];
+                match place {
+                    place if !is_forced => *place == Place::Null,
+                    place => {
+                        let text = text_of(place.clone(), &lines.text, self.unescaped());
+                        self.forced(at, text).is_none()
+                    }
                 }
-                FieldValue::Bytes(bytes) => rows.append_text(column, bytes),
-            };
-            put.map_err(|error| in_column(error, &self.target, column, self.line, value))?;
-            column += 1;
-            Ok(())
-        };
-        let split = if self.format.csv {
-            csv::split(record, &self.format, &mut self.scratch, &mut put)
-        } else {
-            text::split(record, &self.format, &mut self.scratch, &mut put)
-        };
-        // Errors about a column have said where already.
-        let place =
-            || format!("COPY {}, line {}: \"{}\"", self.target.collection.name, self.line, shown(record));
-        split.map_err(|error| match error.fields().context {
-            Some(_) => error,
-            None => error.with_context(place()),
-        })?;
-        if column < expected {
-            let message = format!("missing data for column \"{}\"", self.target.column(column).name);
-            let error = SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, message);
-            return Err(error.with_context(place()));
+            }
         }
-        rows.end_row()?;
+    }
+
+    fn append_column(&self, at: usize, count: usize, rows: &mut RowsBuilder) -> Result<(), ColumnFault> {
+        match &self.input {
+            Input::Binary(binary) => rows.append_binaries(at, self.table.bytes(at, count, &binary.data)),
+            Input::Lines(lines) => {
+                let texts = self.table.texts(at, count, &lines.text, self.unescaped());
+                if self.force_null[at] || self.force_not_null[at] {
+                    return rows.append_texts(at, texts.map(|text| self.forced(at, text)));
+                }
+                rows.append_texts(at, texts)
+            }
+        }
+    }
+
+    fn unescaped(&self) -> &str {
+        std::str::from_utf8(self.table.unescaped_bytes()).expect("what escapes make was checked")
+    }
+
+    fn forced<'a>(&'a self, at: usize, text: Option<&'a str>) -> Option<&'a str> {
+        let Input::Lines(lines) = &self.input else { return text };
+        match text {
+            None if self.force_not_null[at] => Some(&lines.format.null),
+            Some(text) if self.force_null[at] && text == lines.format.null => None,
+            text => text,
+        }
+    }
+
+    /// A record that ends too early has fields before that, and one of them may be wrong too.
+    fn check_started_record(&self, rows: &mut RowsBuilder) -> SqlResult<()> {
+        let line = match &self.input {
+            Input::Lines(lines) => lines.line,
+            Input::Binary(binary) => binary.row_count() + 1,
+        };
+        for (at, place) in self.table.fields().enumerate() {
+            let (appended, shown) = match &self.input {
+                Input::Binary(binary) => match place {
+                    Place::Data(range) => {
+                        (rows.append_binaries(at, std::iter::once(Some(&binary.data[range]))), None)
+                    }
+                    Place::Null | Place::Unescaped(_) => continue,
+                },
+                Input::Lines(lines) => {
+                    let text = self.forced(at, text_of(place, &lines.text, self.unescaped()));
+                    (rows.append_texts(at, std::iter::once(text)), Some(text))
+                }
+            };
+            appended.map_err(|fault| fault.error.with_context(self.at_column(at, line, shown)))?;
+        }
         Ok(())
     }
 
-    fn place(&self, line: u64) -> String {
-        format!("COPY {}, line {line}", self.target.collection.name)
+    fn in_column(&self, error: SqlError, at: usize, row: usize) -> SqlError {
+        let line = self.table.records()[row].line;
+        let shown = match &self.input {
+            Input::Binary(_) => None,
+            Input::Lines(lines) => {
+                let place = self.table.column(at, row + 1).last().expect("the row is in the table");
+                Some(self.forced(at, text_of(place, &lines.text, self.unescaped())))
+            }
+        };
+        error.with_context(self.at_column(at, line, shown))
+    }
+
+    fn at_column(&self, at: usize, line: u64, value: Option<Option<&str>>) -> String {
+        let (relation, column) = (&self.target.collection.name, &self.target.column(at).name);
+        let value = match value {
+            None => String::new(),
+            Some(None) => ": null input".to_owned(),
+            Some(Some(text)) => format!(": \"{}\"", shown(text)),
+        };
+        format!("COPY {relation}, line {line}, column {column}{value}")
+    }
+
+    fn at_record(&self, record: &Record) -> String {
+        let relation = &self.target.collection.name;
+        match &self.input {
+            Input::Binary(_) => at_line(relation, record.line),
+            Input::Lines(lines) => {
+                format!(
+                    "{}: \"{}\"",
+                    at_line(relation, record.line),
+                    shown(&lines.text[record.start..record.end])
+                )
+            }
+        }
     }
 }
 
-fn in_column(error: SqlError, target: &Target, at: usize, line: u64, value: FieldValue<'_>) -> SqlError {
-    let column = &target.column(at).name;
-    let value = match value {
-        FieldValue::Null => "null input".to_owned(),
-        FieldValue::Bytes(bytes) => format!("\"{}\"", shown(bytes)),
-    };
-    let place = format!("COPY {}, line {line}, column {column}: {value}", target.collection.name);
-    error.with_context(place)
+/// Where an error is that a condition gave for some of many rows.
+fn first_failure(
+    condition: &BoundExpressions,
+    block: &[(ColumnId, ArrayRef)],
+    count: usize,
+    error: SqlError,
+) -> ColumnFault {
+    for row in 0..count {
+        let one: Vec<_> = block.iter().map(|(id, array)| (*id, array.slice(row, 1))).collect();
+        if let Err(error) = condition.evaluate_condition(&one, 1) {
+            return ColumnFault { row, error };
+        }
+    }
+    ColumnFault { row: 0, error }
 }
 
-fn shown(bytes: &[u8]) -> String {
-    let text = match message::text(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
-    };
-    if text.chars().count() > SHOWN_CHARACTERS_MAX {
-        text.chars().take(SHOWN_CHARACTERS_MAX).chain("...".chars()).collect()
-    } else {
-        text
+fn text_of<'a>(place: Place, text: &'a str, unescaped: &'a str) -> Option<&'a str> {
+    match place {
+        Place::Null => None,
+        Place::Data(range) => Some(&text[range]),
+        Place::Unescaped(range) => Some(&unescaped[range]),
+    }
+}
+
+fn at_line(relation: &str, line: u64) -> String {
+    format!("COPY {relation}, line {line}")
+}
+
+fn in_row(fault: RowFault, target: &Target) -> SqlError {
+    let Some(line) = fault.line else { return fault.error };
+    let place = at_line(&target.collection.name, line);
+    fault.error.with_context(match fault.column {
+        Some(at) => format!("{place}, column {}", target.column(at).name),
+        None => place,
+    })
+}
+
+/// A text as errors show it: not all of a long one.
+fn shown(text: &str) -> String {
+    if text.len() <= SHOWN_BYTES_MAX {
+        return text.to_owned();
+    }
+    format!("{}...", &text[..text.floor_char_boundary(SHOWN_BYTES_MAX)])
+}
+
+impl LineInput {
+    fn new(format: CopyFormat) -> LineInput {
+        let quotes = (format.layout == Layout::Csv).then(|| csv::quotes(&format));
+        LineInput {
+            decoder: TextDecoder::new(format.encoding),
+            text: String::new(),
+            start: 0,
+            finder: LineFinder::new(quotes),
+            line: 0,
+            header: format.header,
+            is_mark_read: false,
+            at_end: false,
+            format,
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        self.text.drain(..self.start);
+        self.start = 0;
+        self.decoder.feed(bytes, &mut self.text);
+    }
+
+    fn end(&mut self) {
+        self.decoder.finish();
+        self.at_end = true;
+    }
+
+    fn fill(&mut self, table: &mut FieldTable, target: &Target) -> Filled {
+        let relation = &target.collection.name;
+        while table.records().len() < TABLE_RECORDS {
+            if self.is_mark_read {
+                self.start = self.text.len();
+                return Filled::Dry;
+            }
+            // What is no text stands between what was read and the end.
+            let at_end = self.at_end && !self.decoder.has_fault();
+            match self.finder.next(self.text.as_bytes(), self.start, at_end) {
+                Ok(Found::Line { end, next, lines }) => {
+                    self.line += lines;
+                    if let Err(error) = self.read_line(end, table, target) {
+                        return Filled::Fault(self.with_line(error, end, relation));
+                    }
+                    self.start = next;
+                }
+                Ok(Found::Mark { end }) => {
+                    self.is_mark_read = true;
+                    self.line += 1;
+                    let is_line = end > self.start || self.header == Header::Match;
+                    if is_line && let Err(error) = self.read_line(end, table, target) {
+                        return Filled::Fault(self.with_line(error, end, relation));
+                    }
+                }
+                Ok(Found::More) => {
+                    let fault = self.decoder.take_fault();
+                    let is_too_long = self.text.len() - self.start > RECORD_BYTES_MAX;
+                    return match fault.or_else(|| is_too_long.then(too_long)) {
+                        Some(error) => Filled::Fault(self.within_line(error, relation)),
+                        None if at_end && self.header == Header::Match => {
+                            self.fill_without_header(table, target)
+                        }
+                        None => Filled::Dry,
+                    };
+                }
+                Err(error) => return Filled::Fault(self.within_line(error, relation)),
+            }
+        }
+        Filled::Full
+    }
+
+    /// Where a header must be and nothing is, PostgreSQL finds an empty line.
+    fn fill_without_header(&mut self, table: &mut FieldTable, target: &Target) -> Filled {
+        self.line += 1;
+        match self.read_line(self.start, table, target) {
+            Ok(()) => Filled::Dry,
+            Err(error) => Filled::Fault(self.with_line(error, self.start, &target.collection.name)),
+        }
+    }
+
+    /// An error in a line, which is shown with it.
+    fn with_line(&self, error: SqlError, end: usize, relation: &str) -> SqlError {
+        let line = shown(&self.text[self.start..end]);
+        error.with_context(format!("{}: \"{line}\"", at_line(relation, self.line)))
+    }
+
+    /// An error in a line that was not read to its end.
+    fn within_line(&self, error: SqlError, relation: &str) -> SqlError {
+        error.with_context(at_line(relation, self.line + 1 + self.finder.inner_lines()))
+    }
+
+    fn read_line(&mut self, end: usize, table: &mut FieldTable, target: &Target) -> SqlResult<()> {
+        let width = target.columns.len();
+        let bad = |message: String| Err(SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, message));
+        let header = std::mem::replace(&mut self.header, Header::Absent);
+        if header == Header::Present {
+            return Ok(());
+        }
+        let (data, bounds) = (self.text.as_bytes(), (self.start, end));
+        let count = match self.format.layout {
+            Layout::Csv => csv::split(data, bounds, &self.format, width, table),
+            Layout::Text | Layout::Binary => text::split(data, bounds, &self.format, width, table),
+        };
+        // Values of a record are not looked at when its fields are not what they must be.
+        let count = count.inspect_err(|_| table.drop_record())?;
+        if header == Header::Match {
+            let checked = self.check_header(count, table, target);
+            table.drop_record();
+            return checked;
+        }
+        if count > width {
+            table.drop_record();
+            return bad("extra data after last expected column".to_owned());
+        }
+        if count < width {
+            return bad(format!("missing data for column \"{}\"", target.column(count).name));
+        }
+        table.end_record(Record { start: self.start, end, line: self.line });
+        Ok(())
+    }
+
+    /// The header names the columns, each in its place.
+    fn check_header(&self, count: usize, table: &FieldTable, target: &Target) -> SqlResult<()> {
+        let bad = |message: String| Err(SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, message));
+        let width = target.columns.len();
+        if count != width {
+            return bad(format!("wrong number of fields in header line: got {count}, expected {width}"));
+        }
+        let unescaped = std::str::from_utf8(table.unescaped_bytes()).expect("what escapes make was checked");
+        for (at, place) in table.fields().enumerate() {
+            let expected = &target.column(at).name;
+            let got = match text_of(place, &self.text, unescaped) {
+                Some(name) if name == expected => continue,
+                Some(name) => format!("\"{name}\""),
+                None => format!("null value (\"{}\")", self.format.null),
+            };
+            let place = at + 1;
+            return bad(format!(
+                "column name mismatch in header line field {place}: got {got}, expected \"{expected}\""
+            ));
+        }
+        Ok(())
     }
 }

@@ -13,7 +13,8 @@ use bytes::BytesMut;
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -26,6 +27,7 @@ use crate::pgtype::builder::ColumnBuilder;
 use crate::pgtype::cast::{CastError, assign, integer_out_of_range};
 use crate::pgtype::datum::Datum;
 use crate::pgtype::encode::{ColumnEncoder, Format};
+use crate::pgtype::jsonb;
 use crate::pgtype::scalar::datum_from_array;
 use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::text::{parse_text, truncate};
@@ -134,7 +136,12 @@ impl ScalarUDFImpl for Cast {
     fn simplify(&self, mut args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
         let has_limit = matches!(self.target, ColumnType::Varchar(Some(_)));
         let is_form = matches!(self.target, ColumnType::Json | ColumnType::Jsonb);
-        let same = args.len() == 1 && info.get_data_type(&args[0])? == *self.field.data_type();
+        // A type that its field names is another one, though its values lie alike.
+        let is_plain =
+            |arg: &Expr| Ok::<bool, DataFusionError>(arg.to_field(info.schema())?.1.metadata().is_empty());
+        let same = args.len() == 1
+            && info.get_data_type(&args[0])? == *self.field.data_type()
+            && is_plain(&args[0])?;
         if same && !has_limit && !is_form && self.field.metadata().is_empty() {
             return Ok(ExprSimplifyResult::Simplified(args.swap_remove(0)));
         }
@@ -184,6 +191,7 @@ pub fn can_cast(source: &PgType, target: &PgType, context: CastContext) -> bool 
                 | (Family::Oid, Family::Int4 | Family::Int8)
                 | (Family::Int4 | Family::Int8, Family::Oid)
         )
+        || (explicit && from == Family::Jsonb && (number(to) || to == Family::Bool))
         || (explicit && matches!((from, to), (Family::Bool, Family::Int4) | (Family::Int4, Family::Bool)))
 }
 
@@ -336,6 +344,10 @@ pub fn cast_datum(
 ) -> SqlResult<Datum> {
     match (datum, family(target)) {
         (Datum::Text(text), to) if !to.is_text() => parse_text(&text, target, typmod, format),
+        (Datum::Jsonb(text), to) if to != Family::Json && to != Family::Jsonb && !to.is_text() => {
+            let scalar = jsonb::scalar(&text, target)?;
+            cast_datum(scalar, &PgType::NUMERIC, target, typmod, format)
+        }
         (Datum::Bool(value), Family::Int4) => Ok(Datum::Int4(i32::from(value))),
         (Datum::Int4(value), Family::Bool) => Ok(Datum::Bool(value != 0)),
         (Datum::Text(text), Family::Varchar) if typmod >= 0 => {

@@ -37,6 +37,8 @@ pub enum Kind {
     Int4,
     /// `bigint`
     Int8,
+    /// `real`
+    Float4,
     /// `double precision`
     Float8,
     /// `numeric`, of any precision and scale
@@ -136,6 +138,7 @@ impl Kind {
             Kind::Bool => ColumnType::Bool,
             Kind::Int4 => ColumnType::Int4,
             Kind::Int8 => ColumnType::Int8,
+            Kind::Float4 => ColumnType::Float4,
             Kind::Float8 => ColumnType::Float8,
             Kind::Numeric => ColumnType::Numeric(None),
             Kind::Text | Kind::Any => ColumnType::Text,
@@ -153,7 +156,14 @@ impl Kind {
         if *given == DataType::Null {
             return Some(1);
         }
-        let from = family(&data_pg_type(given));
+        // A string constant has this very type, and so may be of any.
+        let is_open = *given == DataType::Utf8 && self != Kind::TextArray;
+        self.fit_type(&data_pg_type(given)).or_else(|| is_open.then_some(1))
+    }
+
+    /// The same, of a type whose value is no constant without one.
+    fn fit_type(self, given: &PgType) -> Option<u32> {
+        let from = family(given);
         let numbers = [Family::Int2, Family::Int4, Family::Int8, Family::Numeric, Family::Float4];
         let rank = |it: Family| numbers.iter().position(|number| *number == it);
         let below = |limit: usize| rank(from).is_some_and(|rank| rank <= limit);
@@ -162,6 +172,7 @@ impl Kind {
             Kind::Bool => from == Family::Bool,
             Kind::Int4 => from == Family::Int4,
             Kind::Int8 => from == Family::Int8,
+            Kind::Float4 => from == Family::Float4,
             Kind::Float8 => from == Family::Float8,
             Kind::Numeric => from == Family::Numeric,
             Kind::Text => matches!(from, Family::Text | Family::Varchar),
@@ -170,7 +181,7 @@ impl Kind {
             Kind::Timestamp => from == Family::Timestamp,
             Kind::Timestamptz => from == Family::Timestamptz,
             Kind::Interval => from == Family::Interval,
-            Kind::TextArray => matches!(given, DataType::List(_)),
+            Kind::TextArray => from == Family::Array,
         };
         if exact {
             return Some(2);
@@ -179,14 +190,33 @@ impl Kind {
             Kind::Int4 => below(0),
             Kind::Int8 => below(1),
             Kind::Numeric => below(2),
+            Kind::Float4 => below(3),
             Kind::Float8 => below(4),
             Kind::Timestamp => from == Family::Date,
             Kind::Timestamptz => matches!(from, Family::Date | Family::Timestamp),
             _ => false,
         };
-        // A string constant has this very type, and so may be of any.
-        let untyped = *given == DataType::Utf8 && self != Kind::TextArray;
-        if converted { Some(0) } else { untyped.then_some(1) }
+        converted.then_some(0)
+    }
+
+    /// The type of its values; `None` where a value keeps the type that it has.
+    pub fn pg_type(self) -> Option<PgType> {
+        Some(match self {
+            Kind::Bool => PgType::BOOL,
+            Kind::Int4 => PgType::INT4,
+            Kind::Int8 => PgType::INT8,
+            Kind::Float4 => PgType::FLOAT4,
+            Kind::Float8 => PgType::FLOAT8,
+            Kind::Numeric => PgType::NUMERIC,
+            Kind::Text => PgType::TEXT,
+            Kind::Bytea => PgType::BYTEA,
+            Kind::Date => PgType::DATE,
+            Kind::Timestamp => PgType::TIMESTAMP,
+            Kind::Timestamptz => PgType::TIMESTAMPTZ,
+            Kind::Interval => PgType::INTERVAL,
+            Kind::TextArray => PgType::TEXT_ARRAY,
+            Kind::Any => return None,
+        })
     }
 
     /// Which of several types PostgreSQL takes where it has a choice.
@@ -211,22 +241,39 @@ impl Kind {
     }
 }
 
+/// The meaning that a call with arguments of these types has, where `unknown` is a string constant.
+pub fn overload_for(overloads: &'static [Overload], types: &[PgType]) -> Option<&'static Overload> {
+    let fits = overloads.iter().filter_map(|it| {
+        let fit = it.fit_by(types.len(), |at, kind| match types[at] {
+            PgType::UNKNOWN => Some(1),
+            ref given => kind.fit_type(given),
+        });
+        fit.map(|fit| (fit, it))
+    });
+    fits.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, overload)| overload)
+}
+
 impl Overload {
-    fn argument(&self, at: usize) -> Option<Kind> {
+    /// The type that an argument should have; `None` behind the last.
+    pub fn argument(&self, at: usize) -> Option<Kind> {
         let last = self.arguments.last().copied().filter(|_| self.is_variadic);
         self.arguments.get(at).copied().or(last)
     }
 
     /// How many arguments fit exactly, how many are preferred; `None` when one does not fit at all.
     fn fit(&self, types: &[DataType]) -> Option<(u32, u32)> {
+        self.fit_by(types.len(), |at, kind| kind.fit(&types[at]))
+    }
+
+    fn fit_by(&self, count: usize, fit_of: impl Fn(usize, Kind) -> Option<u32>) -> Option<(u32, u32)> {
         let least = self.arguments.len() - usize::from(self.is_variadic);
         let most = if self.is_variadic { usize::MAX } else { self.arguments.len() };
-        if types.len() < least || types.len() > most {
+        if count < least || count > most {
             return None;
         }
-        types.iter().enumerate().try_fold((0, 0), |(exact, preferred), (at, given)| {
+        (0..count).try_fold((0, 0), |(exact, preferred), at| {
             let kind = self.argument(at)?;
-            let fit = kind.fit(given)?;
+            let fit = fit_of(at, kind)?;
             Some((exact + u32::from(fit == 2), preferred + u32::from(fit == 2 || kind.is_preferred())))
         })
     }

@@ -1,6 +1,6 @@
 //! Arithmetic and functions on dates, timestamps and intervals.
 
-use std::cmp::Ordering;
+use arrow::datatypes::IntervalMonthDayNano;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::calendar::{
@@ -10,12 +10,16 @@ use crate::pgtype::calendar::{
 use crate::pgtype::cast::{instant_to_local, local_to_instant};
 use crate::pgtype::datetime::parse::value_out_of_range;
 use crate::pgtype::datum::Datum;
-use crate::pgtype::interval::{Interval, US_PER_HOUR, US_PER_MINUTE, parse::out_of_range};
+use crate::pgtype::interval::{Interval, parse::out_of_range};
 use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::timezone::TimeZone;
-use crate::sql::functions::row::{Apply, Entry, Kind, Overload, strict};
+use crate::sql::functions::formatting;
+use crate::sql::functions::row::{Entry, Kind, Overload, strict};
 use crate::sqlstate;
 
+mod making;
+
+use self::making::{epoch, make_date, make_interval, make_timestamp};
 use Kind::{Bool, Date, Float8, Int4, Text, Timestamp, Timestamptz};
 
 /// Days that a month is taken for where it must be some.
@@ -27,12 +31,6 @@ pub const OPERATORS: &[Entry] = &[
     ("-", SUBTRACT),
     ("*", MULTIPLY),
     ("/", &[strict(&[Kind::Interval, Float8], Kind::Interval, |args, _| divide(args))]),
-    ("=", &[compared(|args, _| order(args).map(|it| Datum::Bool(it == Ordering::Equal)))]),
-    ("<>", &[compared(|args, _| order(args).map(|it| Datum::Bool(it != Ordering::Equal)))]),
-    ("<", &[compared(|args, _| order(args).map(|it| Datum::Bool(it == Ordering::Less)))]),
-    ("<=", &[compared(|args, _| order(args).map(|it| Datum::Bool(it != Ordering::Greater)))]),
-    (">", &[compared(|args, _| order(args).map(|it| Datum::Bool(it == Ordering::Greater)))]),
-    (">=", &[compared(|args, _| order(args).map(|it| Datum::Bool(it != Ordering::Less)))]),
 ];
 
 /// Functions by their names.
@@ -68,6 +66,36 @@ pub const FUNCTIONS: &[Entry] = &[
             strict(&[Kind::Interval], Bool, |_, _| Ok(Datum::Bool(true))),
         ],
     ),
+    (
+        "make_interval",
+        &[strict(&[Int4, Int4, Int4, Int4, Int4, Int4, Float8], Kind::Interval, |args, _| {
+            make_interval(args)
+        })],
+    ),
+    (
+        "make_timestamptz",
+        &[
+            strict(&[Int4, Int4, Int4, Int4, Int4, Float8], Timestamptz, |args, format| {
+                local_to_instant(make_timestamp(args)?, format).map(Datum::Timestamptz)
+            }),
+            strict(&[Int4, Int4, Int4, Int4, Int4, Float8, Text], Timestamptz, |args, format| {
+                at_zone(&[args[6].clone(), Datum::Timestamp(make_timestamp(args)?)], format)
+            }),
+        ],
+    ),
+    (
+        "overlaps",
+        &[
+            overlapping(&[Timestamptz, Timestamptz, Timestamptz, Timestamptz]),
+            overlapping(&[Timestamp, Timestamp, Timestamp, Timestamp]),
+            overlapping(&[Timestamptz, Kind::Interval, Timestamptz, Kind::Interval]),
+            overlapping(&[Timestamp, Kind::Interval, Timestamp, Kind::Interval]),
+            overlapping(&[Timestamptz, Timestamptz, Timestamptz, Kind::Interval]),
+            overlapping(&[Timestamp, Timestamp, Timestamp, Kind::Interval]),
+            overlapping(&[Timestamptz, Kind::Interval, Timestamptz, Timestamptz]),
+            overlapping(&[Timestamp, Kind::Interval, Timestamp, Timestamp]),
+        ],
+    ),
     ("make_date", &[strict(&[Int4, Int4, Int4], Date, |args, _| make_date(args).map(Datum::Date))]),
     (
         "make_timestamp",
@@ -75,7 +103,13 @@ pub const FUNCTIONS: &[Entry] = &[
             make_timestamp(args).map(Datum::Timestamp)
         })],
     ),
-    ("to_timestamp", &[strict(&[Float8], Timestamptz, |args, _| epoch(args))]),
+    (
+        "to_timestamp",
+        &[
+            strict(&[Float8], Timestamptz, |args, _| epoch(args)),
+            strict(&[Text, Text], Timestamptz, formatting::to_timestamp),
+        ],
+    ),
     (
         "timezone",
         &[
@@ -123,15 +157,6 @@ const MULTIPLY: &[Overload] = &[
         scaled(interval(&args[1])?, |it| it * float(&args[0])).map(Datum::Interval)
     }),
 ];
-
-/// A comparison of intervals.
-const fn compared(apply: Apply) -> Overload {
-    strict(&[Kind::Interval, Kind::Interval], Bool, apply)
-}
-
-fn order(args: &[Datum]) -> SqlResult<Ordering> {
-    Ok(interval(&args[0])?.compare(&interval(&args[1])?))
-}
 
 fn interval(datum: &Datum) -> SqlResult<Interval> {
     match datum {
@@ -302,6 +327,24 @@ fn scaled(value: Interval, scale: impl Fn(f64) -> f64) -> SqlResult<Interval> {
     Ok(Interval { months, days, micros: micros as i64 })
 }
 
+/// What lies between two intervals, at a part of the way.
+///
+/// # Errors
+/// A field of it is too large.
+pub fn between_intervals(
+    low: IntervalMonthDayNano,
+    high: IntervalMonthDayNano,
+    part: f64,
+) -> SqlResult<Interval> {
+    let value = |it: IntervalMonthDayNano| Interval {
+        months: it.months,
+        days: it.days,
+        micros: it.nanoseconds / 1000,
+    };
+    let (low, high) = (value(low), value(high));
+    add(low, scaled(add(high, negated(low)?)?, |it| it * part)?)
+}
+
 /// The start of the stride that a time lies in, counted from an origin.
 fn date_bin(args: &[Datum]) -> SqlResult<Datum> {
     let stride = interval(&args[0])?;
@@ -423,57 +466,41 @@ fn age(args: &[Datum], format: &FormatSettings) -> SqlResult<Datum> {
     Ok(Datum::Interval(if is_negative { negated(age)? } else { age }))
 }
 
-fn make_date(args: &[Datum]) -> SqlResult<i32> {
-    let [year, month, day] = [&args[0], &args[1], &args[2]].map(integer);
-    let refused = || overflow(&format!("date field value out of range: {year}-{month:02}-{day:02}"));
-    // There is no year 0: -1 is the year before 1.
-    let calendar_year = if year < 0 { i64::from(year) + 1 } else { i64::from(year) };
-    let (Ok(month_number), Ok(day_number)) = (u32::try_from(month), u32::try_from(day)) else {
-        return Err(refused());
+/// Two spans, each by its ends or by a start and a length; NULLs leave open what they do not decide.
+const fn overlapping(arguments: &'static [Kind]) -> Overload {
+    Overload { takes_nulls: true, ..strict(arguments, Bool, overlaps) }
+}
+
+fn overlaps(args: &[Datum], format: &FormatSettings) -> SqlResult<Datum> {
+    let end = |start: &Datum, end: &Datum| match (start, end) {
+        (Datum::Null, Datum::Interval(_)) => Ok(Datum::Null),
+        (start, end @ Datum::Interval(_)) => shift(start, end, 1, format),
+        (_, end) => Ok(end.clone()),
     };
-    let exists = year != 0
-        && (1..=12).contains(&month_number)
-        && day_number >= 1
-        && day_number <= days_in_month(calendar_year, month_number);
-    if !exists {
-        return Err(refused());
-    }
-    let days = i32::try_from(days_from_civil(calendar_year, month_number, day_number)).ok();
-    days.filter(|days| (DATE_MIN..=DATE_MAX).contains(days))
-        .ok_or_else(|| overflow(&format!("date out of range: {year}-{month:02}-{day:02}")))
-}
-
-fn make_timestamp(args: &[Datum]) -> SqlResult<i64> {
-    let days = make_date(args)?;
-    let (hour, minute, second) = (integer(&args[3]), integer(&args[4]), float(&args[5]));
-    let exists = (0..=24).contains(&hour)
-        && (0..60).contains(&minute)
-        && (0.0..=60.0).contains(&second)
-        && (hour < 24 || (minute == 0 && second == 0.0));
-    if !exists {
-        let message = format!("time field value out of range: {hour}:{minute:02}:{second:02}");
-        return Err(overflow(&message));
-    }
-    let time = i64::from(hour) * US_PER_HOUR + i64::from(minute) * US_PER_MINUTE;
-    let micros = (second * US_PER_SECOND as f64).round_ties_even() as i64;
-    shift_local(i64::from(days) * US_PER_DAY, Interval { months: 0, days: 0, micros: time + micros })
-}
-
-/// Seconds since 1970 as an instant.
-fn epoch(args: &[Datum]) -> SqlResult<Datum> {
-    let seconds = float(&args[0]);
-    if seconds.is_nan() {
-        return Err(overflow("timestamp cannot be NaN"));
-    }
-    if seconds.is_infinite() {
-        return Ok(Datum::Timestamptz(if seconds > 0.0 { i64::MAX } else { i64::MIN }));
-    }
-    let micros = (seconds * US_PER_SECOND as f64).round_ties_even();
-    let is_in_range = micros >= TIMESTAMP_MIN as f64 && micros < TIMESTAMP_END as f64;
-    match is_in_range {
-        true => Ok(Datum::Timestamptz(micros as i64)),
-        false => Err(overflow(&format!("timestamp out of range: \"{seconds}\""))),
-    }
+    let moment = |datum: &Datum| match datum {
+        Datum::Timestamp(us) | Datum::Timestamptz(us) => Some(*us),
+        _ => None,
+    };
+    let span = |start: &Datum, last: &Datum| -> SqlResult<Option<(i64, Option<i64>)>> {
+        let ends = (moment(start), moment(&end(start, last)?));
+        Ok(match ends {
+            (None, None) => None,
+            (Some(one), None) | (None, Some(one)) => Some((one, None)),
+            (Some(one), Some(other)) => Some((one.min(other), Some(one.max(other)))),
+        })
+    };
+    let (Some(first), Some(second)) = (span(&args[0], &args[1])?, span(&args[2], &args[3])?) else {
+        return Ok(Datum::Null);
+    };
+    let (earlier, later) = if first.0 <= second.0 { (first, second) } else { (second, first) };
+    Ok(match (earlier.0 == later.0, earlier.1) {
+        // Both start at once: they overlap, whatever their ends are, if those are known.
+        (true, _) if earlier.1.is_none() || later.1.is_none() => Datum::Null,
+        (true, _) => Datum::Bool(true),
+        (false, Some(end)) if later.0 < end => Datum::Bool(true),
+        (false, Some(_)) => Datum::Bool(false),
+        (false, None) => Datum::Null,
+    })
 }
 
 /// What clocks in a zone show at an instant, or the instant at which they show a time.

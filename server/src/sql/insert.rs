@@ -1,0 +1,287 @@
+//! INSERT.
+//!
+//! | rows | how they become columns |
+//! | --- | --- |
+//! | constants and parameters | straight away, column by column: [`constants`] |
+//! | arrays by `unnest` | their elements are the columns: [`unnest`] |
+//! | any other query | its rows are assigned to the columns: [`assign`] |
+//!
+//! A long VALUES list is read without the parser: [`scan`].
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use sqlparser::ast::{
+    self, ConflictTarget, Expr, Insert, ObjectName, OnConflict, OnConflictAction, OnInsert, Query, SetExpr,
+    TableObject, Value,
+};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+use tidemark_engine::batch::WriteBatch;
+use tidemark_engine::engine::Engine;
+
+use crate::error::{SqlError, SqlResult};
+use crate::pgtype::PgType;
+use crate::pgtype::settings::FormatSettings;
+use crate::pgtype::types::column_pg_type;
+use crate::plan::parameters::parameter_number;
+use crate::session::field::Field;
+use crate::sql::functions::cast::{CastContext, can_cast, cast_array};
+use crate::sql::insert::constants::ConstantRows;
+use crate::sql::insert::unnest::{ArrayParameter, arrays_of};
+use crate::sql::names::{self, Resolver, relation_name};
+use crate::sql::queries::select_from;
+use crate::sql::rows::{Target, not_assignable, to_filled_batch, write_error};
+use crate::sqlstate;
+
+pub mod constants;
+pub mod scan;
+pub mod unnest;
+
+/// An INSERT that was understood.
+#[derive(Debug)]
+pub struct InsertPlan {
+    /// Where the rows go.
+    pub target: Arc<Target>,
+    /// Whether its columns were named.
+    pub named: bool,
+    /// Where the rows come from.
+    pub source: InsertSource,
+    /// What is given back of them, as a query over the collection.
+    pub returning: Option<Box<Query>>,
+}
+
+/// Where the rows of an INSERT come from.
+#[derive(Debug)]
+pub enum InsertSource {
+    /// Constants and parameters.
+    Constants(Arc<ConstantRows>),
+    /// Arrays, one for each column.
+    Arrays(Vec<ArrayParameter>),
+    /// A query. A column of text may be text that was written for another type when `lenient`.
+    Query {
+        /// The query.
+        query: Box<Query>,
+        /// Whether texts are read as the column's type.
+        lenient: bool,
+    },
+}
+
+/// Understands an INSERT. `rows` are its rows, where they were read already.
+///
+/// # Errors
+/// As PostgreSQL says them.
+pub fn analyze(
+    insert: &Insert,
+    rows: Option<&Arc<ConstantRows>>,
+    declared: &[Option<PgType>],
+    resolver: &Resolver,
+    format: &FormatSettings,
+) -> SqlResult<InsertPlan> {
+    if insert.overwrite || insert.or.is_some() || insert.replace_into || insert.ignore {
+        return Err(SqlError::unsupported("this form of INSERT"));
+    }
+    let TableObject::TableName(table) = &insert.table else {
+        return Err(SqlError::unsupported("INSERT into anything but a table"));
+    };
+    let (namespace, name) = relation_name(table)?;
+    let collection = resolver.collection(namespace.as_deref(), &name)?;
+    let columns = insert.columns.iter().map(column_name).collect::<SqlResult<Vec<_>>>()?;
+    let named = !columns.is_empty();
+    let mut target = Target::new(collection, &columns)?;
+    if let Some(on) = &insert.on {
+        check_conflict(on, &target)?;
+    }
+    let source = match (rows, &insert.source) {
+        (Some(rows), _) => {
+            check_width(rows.width(), &mut target, named)?;
+            rows.check_types(format)?;
+            InsertSource::Constants(Arc::clone(rows))
+        }
+        (None, Some(query)) => source_of(query, &mut target, named, declared, format)?,
+        (None, None) => InsertSource::Constants(Arc::new(ConstantRows::defaults(target.columns.len()))),
+    };
+    let alias = insert.table_alias.as_ref().map(|alias| &alias.alias);
+    let returning = insert.returning.as_ref().map(|items| select_from(table, alias, items.clone()));
+    let returning = returning.transpose()?.map(Box::new);
+    Ok(InsertPlan { target: Arc::new(target), named, source, returning })
+}
+
+fn source_of(
+    query: &Query,
+    target: &mut Target,
+    named: bool,
+    declared: &[Option<PgType>],
+    format: &FormatSettings,
+) -> SqlResult<InsertSource> {
+    if let Some(rows) = values_of(query) {
+        check_widths(&rows, target, named)?;
+        return Ok(match ConstantRows::of(&rows)? {
+            Some(rows) => {
+                rows.check_types(format)?;
+                InsertSource::Constants(Arc::new(rows))
+            }
+            None => InsertSource::Query { query: Box::new(query.clone()), lenient: true },
+        });
+    }
+    if let Some(arrays) = arrays_of(query, declared, target)
+        && (arrays.len() == target.columns.len() || !named)
+    {
+        target.columns.truncate(arrays.len());
+        return Ok(InsertSource::Arrays(arrays));
+    }
+    let mut query = Box::new(query.clone());
+    type_parameters(&mut query.body, target);
+    Ok(InsertSource::Query { query, lenient: false })
+}
+
+/// Nothing in a time-series collection is unique, so that no row is ever in conflict with another.
+fn check_conflict(on: &OnInsert, target: &Target) -> SqlResult<()> {
+    match on {
+        OnInsert::OnConflict(OnConflict { conflict_target: None, action: OnConflictAction::DoNothing }) => {
+            Ok(())
+        }
+        OnInsert::OnConflict(OnConflict {
+            conflict_target: Some(ConflictTarget::OnConstraint(name)),
+            ..
+        }) => {
+            let name = names::parts(name)?.join(".");
+            let table = &target.collection.name;
+            let message = format!("constraint \"{name}\" for table \"{table}\" does not exist");
+            Err(SqlError::new(sqlstate::UNDEFINED_OBJECT, message))
+        }
+        OnInsert::OnConflict(OnConflict {
+            conflict_target: Some(ConflictTarget::Columns(columns)), ..
+        }) => {
+            let columns: Vec<String> = columns.iter().map(names::fold).collect();
+            if let Some(name) =
+                columns.iter().find(|name| target.collection.schema.column_by_name(name).is_none())
+            {
+                let message = format!("column \"{name}\" does not exist");
+                return Err(SqlError::new(sqlstate::UNDEFINED_COLUMN, message));
+            }
+            let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
+            Err(SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message))
+        }
+        OnInsert::OnConflict(_) => {
+            let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
+            Err(SqlError::new(sqlstate::SYNTAX_ERROR, message)
+                .with_hint("For example, ON CONFLICT (column_name)."))
+        }
+        _ => Err(SqlError::unsupported("this form of INSERT")),
+    }
+}
+
+/// A parameter that is selected for a column has the column's type.
+fn type_parameters(body: &mut SetExpr, target: &Target) {
+    let SetExpr::Select(select) = body else { return };
+    for (at, item) in select.projection.iter_mut().enumerate().take(target.columns.len()) {
+        let (ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. }) = item else {
+            // What a wildcard stands for is not known here.
+            return;
+        };
+        if parameter_number(expr).is_none() {
+            continue;
+        }
+        let name = target.column(at).column_type.to_string();
+        let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&name);
+        let Ok(data_type) = parsed.and_then(|mut parser| parser.parse_data_type()) else { continue };
+        let parameter = std::mem::replace(expr, Expr::Value(Value::Null.into()));
+        *expr = Expr::Cast {
+            kind: ast::CastKind::DoubleColon,
+            expr: Box::new(parameter),
+            data_type,
+            array: false,
+            format: None,
+        };
+    }
+}
+
+fn column_name(name: &ObjectName) -> SqlResult<String> {
+    let mut parts = names::parts(name)?;
+    match (parts.pop(), parts.is_empty()) {
+        (Some(name), true) => Ok(name),
+        _ => Err(SqlError::unsupported("a qualified column name in INSERT")),
+    }
+}
+
+/// The rows of a query that is nothing but VALUES.
+fn values_of(query: &Query) -> Option<Vec<&[Expr]>> {
+    let plain = query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none();
+    match query.body.as_ref() {
+        SetExpr::Values(values) if plain => {
+            Some(values.rows.iter().map(|row| row.content.as_slice()).collect())
+        }
+        _ => None,
+    }
+}
+
+fn check_widths(rows: &[&[Expr]], target: &mut Target, named: bool) -> SqlResult<()> {
+    let width = rows.first().map_or(0, |row| row.len());
+    if rows.iter().any(|row| row.len() != width) {
+        return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "VALUES lists must all be the same length"));
+    }
+    check_width(width, target, named)
+}
+
+/// Fewer values than columns leave the last columns out, unless the columns were named.
+fn check_width(width: usize, target: &mut Target, named: bool) -> SqlResult<()> {
+    if width > target.columns.len() {
+        let message = "INSERT has more expressions than target columns";
+        return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
+    }
+    if width < target.columns.len() {
+        if named {
+            let message = "INSERT has more target columns than expressions";
+            return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
+        }
+        target.columns.truncate(width);
+    }
+    Ok(())
+}
+
+/// Checks that a query's columns can be assigned to the target's.
+///
+/// # Errors
+/// 42804 for a column that cannot, 42601 when there are too many or too few.
+pub fn check_assignable(
+    target: &Target,
+    named: bool,
+    fields: &[Field],
+    lenient: impl Fn(usize) -> bool,
+) -> SqlResult<Target> {
+    let mut target = target.clone();
+    check_width(fields.len(), &mut target, named)?;
+    for (at, field) in fields.iter().enumerate() {
+        let column = target.column(at);
+        let wanted = column_pg_type(&column.column_type);
+        let is_text = matches!(field.pg_type, PgType::TEXT | PgType::UNKNOWN | PgType::VARCHAR);
+        if can_cast(&field.pg_type, &wanted, CastContext::Assignment) || (is_text && lenient(at)) {
+            continue;
+        }
+        return Err(not_assignable(column, &field.pg_type));
+    }
+    Ok(target)
+}
+
+/// The rows of a query's batch as rows of the collection.
+///
+/// # Errors
+/// A value does not fit its column.
+pub fn assign(
+    engine: &Engine,
+    target: &Target,
+    batch: &RecordBatch,
+    fields: &[Field],
+    format: &FormatSettings,
+) -> SqlResult<WriteBatch> {
+    let symbols = engine.symbols(target.collection.id).map_err(|error| write_error(&error))?;
+    let arrays = batch.columns().iter().enumerate().map(|(at, array)| {
+        // A column of text is read as the type where that was checked before.
+        let text = fields[at].pg_type == PgType::TEXT;
+        let context = if text { CastContext::Explicit } else { CastContext::Assignment };
+        cast_array(array, &fields[at].pg_type, &target.column(at).column_type, context, format)
+    });
+    let arrays = arrays.collect::<SqlResult<Vec<ArrayRef>>>()?;
+    to_filled_batch(target, &symbols, arrays, batch.num_rows(), format)
+}
