@@ -8,7 +8,7 @@
 //! | change collections | [`Engine::create_collection`], [`Engine::add_columns`], [`Engine::drop_collections`] |
 //! | background | log thread, job threads; or [`Engine::step`] in a world without threads |
 //!
-//! Lock order: `ddl` → collections' states, by rising id → `bulk` → the log's queue. The catalog's
+//! Lock order: a collection's `turns` → `ddl` → collections' states, by rising id → `bulk` → the log's queue. The catalog's
 //! locks are taken without any of these but `ddl`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,7 +33,7 @@ use tokio::sync::oneshot;
 use crate::batch::WriteBatch;
 use crate::bulk::BulkWrite;
 use crate::catalog_file::{Reserve, is_disk_full};
-use crate::collection::{CollectionRuntime, SymbolDictionaries};
+use crate::collection::{CollectionRuntime, State, SymbolDictionaries};
 use crate::dedup::batch_keys::KeyWatch;
 use crate::durable;
 use crate::env::{Env, Join, LockGuard};
@@ -752,12 +752,7 @@ impl Inner {
             return Err(WriteError::NoSuchCollection(ids[at]));
         }
         for write in &writes {
-            let state = &states[runtime_at(write.collection)];
-            let holds = write.watch.as_ref().map_or(Ok(true), |watch| watch.holds(state));
-            if !holds.map_err(|error| WriteError::Keys(Arc::new(error)))? {
-                self.metrics.writes_overtaken.add(1);
-                return Err(WriteError::Changed(write.collection));
-            }
+            self.check_watch(write, &states[runtime_at(write.collection)])?;
         }
         let kind = numbering.kind(RecordKind::Write, RecordKind::SequencedWrite);
         let appended = self.wal.append(kind, body, durability)?;
@@ -779,6 +774,16 @@ impl Inner {
         drop(states);
         self.metrics.commits.add(1);
         Ok(Submitted::Now(CommitTicket::new(appended)))
+    }
+
+    /// Refuses rows that depend on what was changed since.
+    fn check_watch(&self, write: &Write, state: &State) -> Result<(), WriteError> {
+        let Some(watch) = &write.watch else { return Ok(()) };
+        if watch.holds(state).map_err(|error| WriteError::Keys(Arc::new(error)))? {
+            return Ok(());
+        }
+        self.metrics.writes_overtaken.add(1);
+        Err(WriteError::Changed(write.collection))
     }
 
     /// The texts that the log needs to write a batch's symbols.

@@ -47,7 +47,11 @@ impl Session {
         let returning = self.bind_returning(insert, values, control)?;
         let action = self.bind_action(conflict, values, control)?;
         let collection = insert.target.collection.id;
-        let is_alone = control.is_last() && !self.transaction.is_in_block() && !self.transaction.has_writes();
+        // What depends on nothing that is there is written as any rows are.
+        let is_alone = action.depends_on_what_is_there()
+            && control.is_last()
+            && !self.transaction.is_in_block()
+            && !self.transaction.has_writes();
         let (mut row_count, mut returned) = (0, None);
         for look in 1.. {
             let Some(batch) = &batch else { break };

@@ -37,6 +37,13 @@ pub enum Action {
     Update(Arc<UpdateRows>),
 }
 
+impl Action {
+    /// Whether what is written depends on what is there.
+    pub fn depends_on_what_is_there(&self) -> bool {
+        !matches!(self, Action::Update(update) if update.replaces)
+    }
+}
+
 /// How rows are changed.
 #[derive(Debug)]
 pub struct UpdateRows {
@@ -94,7 +101,7 @@ enum Source {
 pub fn resolve(proposed: &Proposed<'_>, action: &Action) -> SqlResult<Resolved> {
     let collection = &proposed.target.collection;
     let update = match action {
-        Action::Update(update) if update.replaces => {
+        Action::Update(_) if !action.depends_on_what_is_there() => {
             let repeated = has_repeated_keys(collection, proposed.batch).map_err(|error| read(&error))?;
             if repeated {
                 return Err(second_time());
