@@ -15,6 +15,7 @@
 pub mod batch;
 pub mod bulk;
 mod catalog_file;
+pub mod check;
 pub mod collection;
 mod dedup;
 pub mod delete;

@@ -304,6 +304,14 @@ impl SegmentInput {
         Ok(buffer.into())
     }
 
+    /// Whether the first bytes, which no page and no CRC has, are those of every Parquet file.
+    pub(crate) fn begins_as_parquet(&self) -> Result<bool, ReadError> {
+        let mut bytes = [0; 4];
+        let read = self.0.file.read_exact_at(&mut bytes, 0);
+        read.map_err(|source| ReadError::Io { path: self.0.path.clone(), source: Arc::new(source) })?;
+        Ok(bytes == *b"PAR1")
+    }
+
     /// Reads and checks every page.
     pub(crate) fn check_all(&self) -> Result<(), ReadError> {
         self.0.pages.iter().try_for_each(|page| self.page(page.offset, page.bytes).map(|_| ()))

@@ -87,7 +87,7 @@ fn extreme(values: &ArrayRef, wanted: Ordering) -> Option<StatisticsValue> {
 }
 
 /// A value as statistics hold it; `None` for NULL and for types that have no bounds.
-fn statistics_value(array: &ArrayRef, at: usize) -> Option<StatisticsValue> {
+pub(crate) fn statistics_value(array: &ArrayRef, at: usize) -> Option<StatisticsValue> {
     if array.is_null(at) {
         return None;
     }
@@ -113,7 +113,8 @@ fn statistics_value(array: &ArrayRef, at: usize) -> Option<StatisticsValue> {
     })
 }
 
-fn order(left: &StatisticsValue, right: &StatisticsValue) -> Option<Ordering> {
+/// How two values of one type compare.
+pub(crate) fn order(left: &StatisticsValue, right: &StatisticsValue) -> Option<Ordering> {
     match (left, right) {
         (StatisticsValue::Bool(left), StatisticsValue::Bool(right)) => Some(left.cmp(right)),
         (StatisticsValue::Int(left), StatisticsValue::Int(right)) => Some(left.cmp(right)),
