@@ -34,6 +34,7 @@ use crate::batch::WriteBatch;
 use crate::bulk::BulkWrite;
 use crate::catalog_file::{Reserve, is_disk_full};
 use crate::collection::{CollectionRuntime, SymbolDictionaries};
+use crate::dedup::batch_keys::KeyWatch;
 use crate::durable;
 use crate::env::{Env, Join, LockGuard};
 use crate::error::{DdlError, JobError, OpenError, ReadError, WalError, WriteError};
@@ -49,12 +50,13 @@ use crate::producers::{BatchNumber, Producers};
 use crate::segment::handle::{SegmentFiles, SegmentHandle};
 use crate::segment::writer::{self, Layout, NewSegment, RowGroups, Written};
 use crate::segment::{directory, path};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{CollectionSnapshot, Snapshot};
 use crate::timeseries::partition::partition_range;
 use crate::wal::codec::{SymbolTexts, encode_batch, encode_batch_count};
 use crate::wal::format::{RecordKind, encode_number};
 use crate::wal::writer::{Appended, Wal};
 
+pub use crate::dedup::batch_keys::KeyWatch as Watch;
 pub use crate::jobs::merge::MergeRecord as Merge;
 pub use crate::jobs::retention::Dropped;
 pub use crate::timeseries::picker::MergeReason;
@@ -108,6 +110,8 @@ pub struct Write {
     pub collection: CollectionId,
     /// The rows.
     pub batch: WriteBatch,
+    /// What must not have changed when they are committed.
+    pub(crate) watch: Option<Arc<KeyWatch>>,
     /// Memory that was taken for them already.
     pub(crate) charge: Option<Charge>,
 }
@@ -115,7 +119,13 @@ pub struct Write {
 impl Write {
     /// Rows for a collection.
     pub fn new(collection: CollectionId, batch: WriteBatch) -> Write {
-        Write { collection, batch, charge: None }
+        Write { collection, batch, watch: None, charge: None }
+    }
+
+    /// The same, unless others write what it depends on first: [`WriteError::Changed`].
+    #[must_use]
+    pub fn watching(self, watch: Option<Arc<KeyWatch>>) -> Write {
+        Write { watch, ..self }
     }
 }
 
@@ -367,6 +377,16 @@ impl Engine {
     pub fn symbols(&self, collection: CollectionId) -> Result<SymbolDictionaries, WriteError> {
         let runtime = self.inner.runtime(collection);
         Ok(runtime.ok_or(WriteError::NoSuchCollection(collection))?.symbols())
+    }
+
+    /// Those who write by what they saw take turns, so that none is overtaken by another: held from
+    /// [`Engine::existing`] to the write. No other lock is held while waiting for it.
+    ///
+    /// # Errors
+    /// The collection does not exist.
+    pub fn turns(&self, collection: CollectionId) -> Result<Arc<tokio::sync::Mutex<()>>, WriteError> {
+        let runtime = self.inner.runtime(collection);
+        Ok(Arc::clone(&runtime.ok_or(WriteError::NoSuchCollection(collection))?.turns))
     }
 
     /// Pins the collections as they are after the last commit that was acknowledged.
@@ -677,11 +697,29 @@ impl Inner {
         }
         drop(known);
         // It comes after the batch in the log: when it is durable, the batch is.
+        let ticket = self.append_nothing(durability)?;
+        self.metrics.writes_repeated.add(1);
+        Ok(Numbering::Before(ticket))
+    }
+
+    /// A record without rows, which is durable when all before it are.
+    pub(crate) fn append_nothing(&self, durability: Durability) -> Result<CommitTicket, WriteError> {
         let mut body = Vec::new();
         encode_batch_count(&mut body, 0);
-        let appended = self.wal.append(RecordKind::Write, body, durability)?;
-        self.metrics.writes_repeated.add(1);
-        Ok(Numbering::Before(CommitTicket::new(appended)))
+        Ok(CommitTicket::new(self.wal.append(RecordKind::Write, body, durability)?))
+    }
+
+    /// A collection as it is after the last commit that has a place in the log, and how many deletes
+    /// there were.
+    pub(crate) fn snapshot_of_log(&self, id: CollectionId) -> Result<(CollectionSnapshot, u64), ReadError> {
+        let runtime = self.runtime(id).ok_or(ReadError::NoSuchCollection(id))?;
+        let state = runtime.lock();
+        if state.dropped {
+            return Err(ReadError::NoSuchCollection(id));
+        }
+        // Under the lock no row of the collection has a place and is not in a memtable.
+        let lsn = Lsn(self.wal.next_lsn().0 - 1);
+        Ok((state.snapshot_at(lsn, runtime.symbols()), state.deletes_published))
     }
 
     pub(crate) fn submit_numbered(
@@ -721,6 +759,14 @@ impl Inner {
         let mut states: Vec<_> = runtimes.iter().map(|runtime| runtime.lock()).collect();
         if let Some(at) = states.iter().position(|state| state.dropped) {
             return Err(WriteError::NoSuchCollection(ids[at]));
+        }
+        for write in &writes {
+            let state = &states[runtime_at(write.collection)];
+            let holds = write.watch.as_ref().map_or(Ok(true), |watch| watch.holds(state));
+            if !holds.map_err(|error| WriteError::Keys(Arc::new(error)))? {
+                self.metrics.writes_overtaken.add(1);
+                return Err(WriteError::Changed(write.collection));
+            }
         }
         let kind = numbering.kind(RecordKind::Write, RecordKind::SequencedWrite);
         let appended = self.wal.append(kind, body, durability)?;

@@ -26,6 +26,7 @@ use crate::segment::prune;
 use crate::snapshot::{CollectionSnapshot, SnapshotChunk};
 use crate::types::read_type;
 
+pub mod by_key;
 pub mod latest;
 pub mod predicate;
 pub(crate) mod rows;
@@ -105,7 +106,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(
+    pub(crate) fn new(
         collection: &Collection,
         request: ScanRequest,
         snapshot: &CollectionSnapshot,
