@@ -544,7 +544,7 @@ impl Engine {
     pub fn verify_segments(&self) -> Vec<ReadError> {
         let runtimes = self.inner.runtimes();
         let handles = runtimes.iter().flat_map(|runtime| runtime.lock().segments.to_vec());
-        handles.filter_map(|handle| handle.open().and_then(|open| open.input.check_all()).err()).collect()
+        handles.filter_map(|handle| handle.open().and_then(|open| open.check_all()).err()).collect()
     }
 
     /// The positions up to which commits are seen and are durable.

@@ -34,6 +34,7 @@ pub mod recovery;
 mod segment;
 pub mod snapshot;
 pub mod timeseries;
+pub mod tokens;
 pub mod types;
 mod wal;
 
