@@ -138,14 +138,14 @@ pub(crate) fn for_each(text: &str, mut act: impl FnMut(TokenHash)) {
 #[derive(Clone, Debug)]
 pub struct Token {
     text: String,
-    finder: Finder<'static>,
+    finder: Box<Finder<'static>>,
 }
 
 impl Token {
     /// The text as a token; none when it is empty or has characters that are in no token.
     pub fn new(text: &str) -> Option<Token> {
         let is_token = !text.is_empty() && text.chars().all(|it| kind(it) != Kind::Separator);
-        is_token.then(|| Token { text: text.to_owned(), finder: Finder::new(text).into_owned() })
+        is_token.then(|| Token { text: text.to_owned(), finder: Box::new(Finder::new(text).into_owned()) })
     }
 
     /// The token.

@@ -1,5 +1,7 @@
 //! Conditions on texts: tokens, LIKE, regular expressions.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Scalar, StringArray, StringViewArray};
 use arrow::compute::kernels::comparison::{ilike, like};
 use arrow::compute::{cast, not};
@@ -21,12 +23,12 @@ pub enum Case {
 /// What is asked of a text.
 #[derive(Clone, Debug)]
 pub struct TextCondition {
-    matcher: Matcher,
+    matcher: Arc<Matcher>,
     /// Tokens that every text has of which it holds.
-    required: Vec<TokenHash>,
+    required: Arc<[TokenHash]>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Matcher {
     Token(Token),
     Like { pattern: String, case: Case },
@@ -37,13 +39,13 @@ impl TextCondition {
     /// The text has the token.
     pub fn contains_token(token: Token) -> TextCondition {
         let required = required::of_text(token.as_str());
-        TextCondition { matcher: Matcher::Token(token), required }
+        TextCondition::new(Matcher::Token(token), required)
     }
 
     /// The text is like the pattern, whose escape character is the backslash.
     pub fn like(pattern: &str, case: Case) -> TextCondition {
         let required = required::of_like(pattern, case);
-        TextCondition { matcher: Matcher::Like { pattern: pattern.to_owned(), case }, required }
+        TextCondition::new(Matcher::Like { pattern: pattern.to_owned(), case }, required)
     }
 
     /// The regular expression is found in the text; none when it is not one.
@@ -55,7 +57,11 @@ impl TextCondition {
         let compiled = Regex::new(&whole).ok()?;
         let required = required::of_regex(&regex_syntax::parse(&whole).ok()?);
         let pattern = pattern.to_owned();
-        Some(TextCondition { matcher: Matcher::Regex { pattern, case, compiled }, required })
+        Some(TextCondition::new(Matcher::Regex { pattern, case, compiled }, required))
+    }
+
+    fn new(matcher: Matcher, required: Vec<TokenHash>) -> TextCondition {
+        TextCondition { matcher: Arc::new(matcher), required: required.into() }
     }
 
     pub(crate) fn required(&self) -> &[TokenHash] {
@@ -65,7 +71,7 @@ impl TextCondition {
     /// The condition, or its opposite, as text.
     pub(crate) fn describe(&self, column: &str, wanted: bool) -> String {
         let negated = |operator: &str| if wanted { operator.to_owned() } else { format!("NOT {operator}") };
-        match &self.matcher {
+        match self.matcher.as_ref() {
             Matcher::Token(token) => negated(&format!("contains_token({column}, {})", token.as_str())),
             Matcher::Like { pattern, case } => {
                 let operator = if *case == Case::Kept { "LIKE" } else { "ILIKE" };
@@ -84,13 +90,13 @@ impl TextCondition {
         if matches!(array.data_type(), DataType::Dictionary(..)) {
             return self.evaluate(&cast(array, &DataType::Utf8)?, wanted);
         }
-        let held = match &self.matcher {
+        let held = match self.matcher.as_ref() {
             Matcher::Token(token) => each_text(array, |text| token.is_in(text))?,
             Matcher::Regex { compiled, .. } => each_text(array, |text| compiled.is_match(text))?,
             Matcher::Like { pattern, case } => {
                 let pattern: ArrayRef = match array.data_type() {
-                    DataType::Utf8 => std::sync::Arc::new(StringArray::from(vec![pattern.as_str()])),
-                    _ => std::sync::Arc::new(StringViewArray::from(vec![pattern.as_str()])),
+                    DataType::Utf8 => Arc::new(StringArray::from(vec![pattern.as_str()])),
+                    _ => Arc::new(StringViewArray::from(vec![pattern.as_str()])),
                 };
                 let pattern = Scalar::new(pattern);
                 match case {
