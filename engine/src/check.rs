@@ -357,7 +357,7 @@ impl Checking<'_> {
         };
         let handle =
             SegmentHandle::new(&self.files, Arc::clone(segment), path.clone(), collection.name.clone());
-        let known = handle.open().and_then(|open| open.input.check_all().map(|()| open));
+        let known = handle.open().and_then(|open| open.check_all().map(|()| open));
         let faults = known.and_then(|open| {
             let mut faults = Vec::new();
             if !open.input.begins_as_parquet()? {

@@ -564,7 +564,7 @@ impl Engine {
     pub fn verify_segments(&self) -> Vec<ReadError> {
         let runtimes = self.inner.runtimes();
         let handles = runtimes.iter().flat_map(|runtime| runtime.lock().segments.to_vec());
-        handles.filter_map(|handle| handle.open().and_then(|open| open.input.check_all()).err()).collect()
+        handles.filter_map(|handle| handle.open().and_then(|open| open.check_all()).err()).collect()
     }
 
     /// The last batch that each producer is known to have committed, by name; not one that is still on its

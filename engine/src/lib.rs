@@ -35,6 +35,7 @@ pub mod recovery;
 mod segment;
 pub mod snapshot;
 pub mod timeseries;
+pub mod tokens;
 pub mod types;
 mod wal;
 
