@@ -564,7 +564,16 @@ impl Engine {
     pub fn verify_segments(&self) -> Vec<ReadError> {
         let runtimes = self.inner.runtimes();
         let handles = runtimes.iter().flat_map(|runtime| runtime.lock().segments.to_vec());
-        handles.filter_map(|handle| handle.open().and_then(|open| open.input.check_all()).err()).collect()
+        handles.filter_map(|handle| handle.open().and_then(|open| open.check_all()).err()).collect()
+    }
+
+    /// The last batch that each producer is known to have committed, by name; not one that is still on its
+    /// way to the disk.
+    pub fn producers(&self) -> Vec<(String, Producer)> {
+        let known = self.inner.producers.lock();
+        let visible = self.inner.wal.visible_lsn();
+        let committed = known.iter().filter(|(_, producer)| producer.lsn <= visible);
+        committed.map(|(name, producer)| (name.clone(), *producer)).collect()
     }
 
     /// The positions up to which commits are seen and are durable.

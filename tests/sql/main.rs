@@ -45,7 +45,7 @@ files! {
     }
     tidemark {
         aggregates arithmetic conflicts dates ddl deletes differences errors explain extract identifiers
-        inserts joins latest null_ordering numerics parameters regular_expressions series
+        inserts joins latest logs null_ordering numerics parameters regular_expressions series
         set_operations statistics strings subqueries time_functions time_zones timeseries windows
         with
     }
