@@ -16,6 +16,7 @@ pub mod alter;
 pub mod batch;
 pub mod bulk;
 mod catalog_file;
+pub mod check;
 pub mod collection;
 mod dedup;
 pub mod delete;
@@ -37,6 +38,7 @@ pub mod recovery;
 mod segment;
 pub mod snapshot;
 pub mod timeseries;
+pub mod tokens;
 pub mod types;
 mod wal;
 

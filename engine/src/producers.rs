@@ -2,7 +2,8 @@
 //!
 //! - The number is in the record of the log that commits the batch: both are durable, or neither is.
 //! - The last number of each producer is in memory. Opening finds it in the catalog and in the log above
-//!   it; before log files are removed, the catalog gets what they say ([`Producers::edit`]).
+//!   it; before log files are removed, the catalog gets what they say ([`Producers::edit`]), and nothing
+//!   that is not durable: a number that outlives its batch would keep it from ever being written.
 //! - A number that is not above the last one was applied before: the writer is told so when that is
 //!   durable. So a producer sends one batch at a time, and goes on to the next when it has the answer.
 //! - A producer that wrote nothing for [`KEPT`] is forgotten.
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tidemark_catalog::edit::{CatalogEdit, Change};
+use tidemark_catalog::ids::Lsn;
 use tidemark_catalog::producer::Producer;
 use tidemark_catalog::view::View;
 
@@ -70,21 +72,23 @@ impl Producers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the catalog does not know yet, and what it may forget; those are forgotten here at once.
-    pub(crate) fn edit(&self, view: &View, now_us: i64) -> CatalogEdit {
+    /// What the catalog does not know yet, and what it may forget; those are forgotten here at once. The log
+    /// is to be durable up to the position, if there is one, before the catalog is told.
+    pub(crate) fn edit(&self, view: &View, now_us: i64) -> (CatalogEdit, Option<Lsn>) {
         let kept_us = i64::try_from(KEPT.as_micros()).expect("a week is not long");
         let is_old = |producer: &Producer| now_us.saturating_sub(producer.system_time_us) > kept_us;
         let mut known = self.lock();
         known.retain(|_, producer| !is_old(producer));
-        let mut edit = CatalogEdit::new();
+        let (mut edit, mut lsn_max) = (CatalogEdit::new(), None);
         for (name, producer) in known.iter() {
             if view.producers().get(name) != Some(producer) {
+                lsn_max = lsn_max.max(Some(producer.lsn));
                 edit.push(Change::PutProducer { name: name.clone(), producer: *producer });
             }
         }
         for name in view.producers().keys().filter(|name| !known.contains_key(*name)) {
             edit.push(Change::RemoveProducer(name.clone()));
         }
-        edit
+        (edit, lsn_max)
     }
 }

@@ -8,6 +8,9 @@ mod damage;
 mod disk_full;
 mod journal;
 mod memory;
+mod power_cut;
+mod story;
+mod teller;
 mod torture;
 mod writers;
 

@@ -9,16 +9,19 @@ use tidemark_engine::engine::{Engine, segment_directory};
 use tidemark_engine::env::os;
 use tidemark_engine::options::EngineOptions;
 use tidemark_engine::recovery::NewDirectory;
+use tidemark_tests::failpoints;
 use tidemark_tests::failure::Result;
 use tidemark_tests::server::{DataDir, Options, Server};
 use tokio_postgres::Client;
 
 use crate::journal::{BatchId, Choices, Digest, Held, Journal, Outcome, row};
+use crate::power_cut::Disk;
+use crate::teller::{Plot, Teller};
 use crate::writers::{COLLECTIONS, Target, WRITERS, Writer, create};
 use crate::{Shared, connect};
 
 /// Where a life may be stopped: the thread that comes there waits for ever, and the kill finds it there.
-const STOPS: [&str; 12] = [
+const STOPS: [&str; 22] = [
     "wal::before_write",
     "wal::after_write",
     "wal::before_sync",
@@ -28,33 +31,62 @@ const STOPS: [&str; 12] = [
     "flush::files_written",
     "flush::before_publish",
     "flush::after_publish",
+    "flush::before_publish_file",
+    "merge::start",
+    "merge::file_written",
+    "merge::before_publish",
+    "merge::after_publish",
+    "delete::before_publish_file",
+    "delete::before_publish",
+    "delete::after_publish",
+    "retention::before_publish",
+    "retention::after_publish",
     "log::before_remove",
     "catalog::before_commit",
     "catalog::after_commit",
 ];
 
 /// The same while a server starts.
-const RECOVERY_STOPS: [&str; 5] = [
+const RECOVERY_STOPS: [&str; 7] = [
     "recovery::record",
     "catalog::before_commit",
     "catalog::after_commit",
     "flush::files_written",
+    "flush::before_publish_file",
     "flush::before_publish",
+    "flush::after_publish",
 ];
 
 /// Kills of an ordinary run.
 const KILLS: u64 = 36;
 
-fn from_environment(name: &str, otherwise: u64) -> u64 {
+/// A life that did not come to its stop by then is killed where it is.
+const STOP_WITHIN: Duration = Duration::from_millis(1000);
+
+/// A start that is to stop on its way is killed then.
+const RECOVER_WITHIN: Duration = Duration::from_millis(500);
+
+#[test]
+fn every_failpoint_is_a_place_to_stop_at() {
+    let places = STOPS.iter().chain(&RECOVERY_STOPS).chain(&failpoints::DEFECTS);
+    assert_eq!(places.map(|name| (*name).to_owned()).collect::<BTreeSet<_>>(), failpoints::names());
+}
+
+pub(crate) fn from_environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name)
         .map_or(otherwise, |value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
 struct Run {
     directory: DataDir,
+    /// Where the directory is, if the power of that can be cut: every life ends so then.
+    disk: Option<Arc<Disk>>,
     journal: Shared<Journal>,
     choices: Choices,
     next_batches: [i64; WRITERS],
+    tellers: Vec<Teller>,
+    /// How often a life came to each failpoint at which it was to stop.
+    reached: BTreeMap<&'static str, u64>,
     /// A failpoint that breaks a promise, for trying whether this test notices.
     defect: Option<String>,
 }
@@ -66,30 +98,67 @@ impl Run {
     }
 
     fn options_with_stop(&self, stop: Option<&str>) -> Options {
+        let mut options = Options::new().data_dir(&self.directory.path);
+        if let Some(disk) = &self.disk {
+            options = options.log(disk.log());
+        }
         let failpoints = self.defect.as_deref().into_iter().chain(stop).collect::<Vec<_>>();
-        Options::new()
+        options
             .failpoints(failpoints.join(";"))
-            .data_dir(&self.directory.path)
             .setting("memtable-size", "256KiB")
             .setting("memtable-memory", "4MiB")
             .setting("wal-segment-size", "256KiB")
     }
 
-    /// Where the next life stops, and how often it may pass there before.
-    fn stop(&mut self, places: &[&str]) -> String {
+    /// Where the next life stops, and how often it may pass there before; it says so the last time.
+    fn stop(&mut self, places: &[&'static str]) -> (&'static str, String) {
         let place = self.choices.one_of(places);
-        let passes = self.choices.below(if place.starts_with("wal") { 200 } else { 12 });
-        if passes == 0 { format!("{place}=pause") } else { format!("{place}={passes}*off->pause") }
+        let passes = self.choices.below(match place.split("::").next() {
+            Some("wal") => 60,
+            Some("merge" | "delete" | "retention") => 2,
+            _ => 8,
+        });
+        self.reached.entry(place).or_default();
+        (place, format!("{place}={passes}*off->1*print->pause"))
+    }
+
+    /// How often a life said that it came to this place.
+    fn said(&self, place: &str) -> u64 {
+        let beside = || self.directory.path.with_extension("log");
+        let path = self.disk.as_ref().map_or_else(beside, |disk| disk.log());
+        let log = std::fs::read_to_string(path).unwrap_or_default();
+        log.matches(&format!("failpoint {place} executed")).count() as u64
+    }
+
+    /// As long as a life lasts: some time, or until it came to where it is to stop, and a little longer.
+    async fn wait_for_the_end(&mut self, target: &Target, stop: Option<&'static str>) {
+        // Nothing is waited for otherwise: the kill is to come at any time.
+        let pass = |time| tokio::time::timeout(time, std::future::pending::<()>());
+        let Some(place) = stop else {
+            pass(Duration::from_millis(50 + self.choices.below(800))).await.ok();
+            // On a machine that is busy otherwise, until something has happened.
+            let (begun, enough) = (std::time::Instant::now(), self.choices.below(100));
+            while target.acknowledged() < enough && begun.elapsed() < STOP_WITHIN {
+                pass(Duration::from_millis(10)).await.ok();
+            }
+            return;
+        };
+        let (begun, said) = (std::time::Instant::now(), self.reached.get(place).copied().unwrap_or_default());
+        while self.said(place) == said && begun.elapsed() < STOP_WITHIN {
+            pass(Duration::from_millis(10)).await.ok();
+        }
+        pass(Duration::from_millis(self.choices.below(150))).await.ok();
+        self.reached.insert(place, self.said(place));
     }
 
     /// One life: writers write, and the server is killed under them.
-    async fn live_and_be_killed(&mut self, options: Options) {
+    async fn live_and_be_killed(&mut self, options: Options, stop: Option<&'static str>) {
         let Ok(server) = options.start_or_kill_after(Duration::from_secs(10)) else {
             panic!("the server does not start again");
         };
         // Killed while it was starting.
         let Some(server) = server else { return };
-        let target = Target::of(&server);
+        let target = Target::of(&server, self.disk.clone());
         let mut writers = Vec::new();
         for number in 0..WRITERS {
             let writer = Writer {
@@ -102,12 +171,21 @@ impl Run {
             };
             writers.push(tokio::spawn(writer.run()));
         }
-        let life = Duration::from_millis(50 + self.choices.below(900));
-        // Nothing is waited for: the kill is to come at any time.
-        tokio::time::timeout(life, std::future::pending::<()>()).await.ok();
+        let tellers = std::mem::take(&mut self.tellers).into_iter();
+        let tellers = tellers.map(|teller| tokio::spawn(teller.run(target.clone()))).collect::<Vec<_>>();
+        self.wait_for_the_end(&target, stop).await;
+        if let Some(disk) = &self.disk {
+            disk.cut(&mut self.choices);
+        }
         drop(server);
         for (number, writer) in writers.into_iter().enumerate() {
             self.next_batches[number] = writer.await.expect("a writer found a fault");
+        }
+        for teller in tellers {
+            self.tellers.push(teller.await.expect("a client found a fault"));
+        }
+        if let Some(disk) = &self.disk {
+            disk.restore();
         }
     }
 
@@ -116,6 +194,10 @@ impl Run {
         let server = self.options().start();
         let held = held(&server).await.expect("the server answers");
         self.journal.lock().unwrap().check(&held);
+        let client = connect(&server).await.expect("the server answers");
+        for teller in &mut self.tellers {
+            teller.check(&client).await.expect("the server answers");
+        }
         server
     }
 }
@@ -195,17 +277,22 @@ async fn check_each_row(client: &Client, collection: &str, journal: &Journal) ->
     Ok(())
 }
 
+fn open(directory: &Path) -> Engine {
+    let new = NewDirectory { superuser: "tidemark".to_owned(), verifier: None };
+    Engine::open(os::env(), EngineOptions::new(directory.to_owned()), new).expect("it opens")
+}
+
 /// The files on the disk are the segments of the catalog, and all of them are sound.
 fn check_files(directory: &Path) {
-    let new = NewDirectory { superuser: "tidemark".to_owned(), verifier: None };
-    let engine = Engine::open(os::env(), EngineOptions::new(directory.to_owned()), new).expect("it opens");
+    let engine = open(directory);
     let damaged = engine.verify_segments();
     assert!(damaged.is_empty(), "{damaged:?}");
     for collection in engine.view().collections() {
         let listed = collection.segments.len();
         let path = segment_directory(directory, collection.collection.id);
+        let deleted = collection.segments.values().filter(|segment| segment.deleted.is_some()).count();
         let files = std::fs::read_dir(&path).map_or(0, Iterator::count);
-        assert_eq!(files, listed, "files in {}", path.display());
+        assert_eq!(files, listed + deleted, "files in {}", path.display());
     }
     engine.shut_down().expect("it shuts down");
 }
@@ -217,41 +304,70 @@ fn kills_lose_nothing_and_double_nothing_alone() {
 }
 
 async fn torture(kills: u64) {
+    torture_in(DataDir::new(), None, kills).await;
+}
+
+pub(crate) async fn torture_with_power_cuts(disk: Disk, cuts: u64) {
+    torture_in(DataDir::at(disk.data()), Some(Arc::new(disk)), cuts).await;
+}
+
+async fn torture_in(directory: DataDir, disk: Option<Arc<Disk>>, kills: u64) {
     let seed = from_environment("TIDEMARK_CRASH_SEED", u64::from(std::process::id()));
     println!("TIDEMARK_CRASH_SEED={seed}");
+    let mut run = begin(seed, directory, disk).await;
+    for kill in 0..kills {
+        match kill % 3 {
+            0 => run.live_and_be_killed(run.options(), None).await,
+            1 => {
+                let (place, stop) = run.stop(&STOPS);
+                run.live_and_be_killed(run.options_with_stop(Some(&stop)), Some(place)).await;
+            }
+            _ => {
+                // The same log again, with a stop on the way, and then a life that begins with it.
+                let (place, stop) = run.stop(&RECOVERY_STOPS);
+                let options = run.options_with_stop(Some(&stop));
+                options.start_or_kill_after(RECOVER_WITHIN).expect("it starts or is killed");
+                run.reached.insert(place, run.said(place));
+                run.live_and_be_killed(run.options(), None).await;
+            }
+        }
+        drop(run.check().await);
+    }
+    end(run, kills).await;
+}
+
+async fn begin(seed: u64, directory: DataDir, disk: Option<Arc<Disk>>) -> Run {
     let mut run = Run {
-        directory: DataDir::new(),
+        directory,
+        disk,
         journal: Shared::default(),
         choices: Choices::new(seed),
         next_batches: [0; WRITERS],
+        tellers: Vec::new(),
+        reached: BTreeMap::new(),
         defect: std::env::var("TIDEMARK_CRASH_DEFECT").ok(),
     };
+    let engine = open(&run.directory.path);
+    for new in Plot::ALL.into_iter().filter_map(Plot::new_collection) {
+        engine.create_collection(new).expect("it can be made");
+    }
+    drop(engine);
     let server = run.options().start();
     let client = connect(&server).await.unwrap();
     for name in ["a", "b"] {
         client.batch_execute(&create(name)).await.unwrap();
     }
-    drop(server);
-    for kill in 0..kills {
-        let options = match kill % 3 {
-            0 => run.options(),
-            1 => {
-                let stop = run.stop(&STOPS);
-                run.options_with_stop(Some(&stop))
-            }
-            _ => {
-                // The same log again, with a stop on the way, and then a life that begins with it.
-                let stop = run.stop(&RECOVERY_STOPS);
-                let options = run.options_with_stop(Some(&stop));
-                options.start_or_kill_after(Duration::from_millis(700)).expect("it starts or is killed");
-                run.options()
-            }
-        };
-        run.live_and_be_killed(options).await;
-        drop(run.check().await);
+    let procedures = client.batch_execute("CALL tidemark.merge('a')").await.is_ok();
+    for plot in Plot::ALL {
+        run.tellers.push(Teller::new(plot, run.choices.below(u64::MAX), procedures));
     }
+    run
+}
+
+/// Compares for the last time, value by value, and looks at the files.
+async fn end(mut run: Run, kills: u64) {
     let journal = Arc::clone(&run.journal);
-    let server = run.check().await;
+    let mut server = run.check().await;
     {
         let client = connect(&server).await.unwrap();
         for collection in COLLECTIONS {
@@ -260,16 +376,26 @@ async fn torture(kills: u64) {
             *run.journal.lock().unwrap() = journal;
         }
     }
-    let mut server = server;
     server.terminate();
     let status = server.wait(Duration::from_secs(60));
     assert!(status.success(), "{status}: {}", server.log());
-    let directory = server.kill();
-    check_files(&directory.path);
+    drop(server);
+    check_files(&run.directory.path);
     // And nothing changes by starting once more.
     drop(run.check().await);
     let journal = run.journal.lock().unwrap();
     let (stored, absent) = (journal.count(Outcome::Stored), journal.count(Outcome::Absent));
     println!("{kills} kills: {stored} batches stored, {absent} not");
     assert!(stored as u64 > kills, "hardly anything was written: {stored} batches in {kills} lives");
+    for teller in &run.tellers {
+        let (name, requests) = (teller.story.collection, teller.story.acknowledged);
+        println!("{name}: {requests} requests, {} rows in the end", teller.story.rows().len());
+        assert!(
+            requests > kills / 4,
+            "{name}: hardly anything was done: {requests} requests in {kills} lives"
+        );
+    }
+    println!("stops and how often a life came there: {:?}", run.reached);
+    let missed: Vec<_> = run.reached.iter().filter(|(_, count)| **count == 0).collect();
+    println!("stops that were tried and not reached: {missed:?}");
 }

@@ -1,6 +1,8 @@
 //! The clients that write: INSERT, transactions over two collections, COPY, and line protocol.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +13,7 @@ use tidemark_tests::server::Server;
 use tokio_postgres::Client;
 
 use crate::journal::{BatchId, Choices, Journal, Outcome, Row, row};
+use crate::power_cut::Disk;
 use crate::{Shared, connect_to, number};
 
 /// How many there are.
@@ -31,13 +34,34 @@ pub(crate) fn create(name: &str) -> String {
 /// Where a writer finds the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    connection_string: String,
-    http: String,
+    pub(crate) connection_string: String,
+    pub(crate) http: String,
+    disk: Option<Arc<Disk>>,
+    /// Requests that were acknowledged in this life.
+    acknowledged: Arc<AtomicU64>,
 }
 
 impl Target {
-    pub(crate) fn of(server: &Server) -> Target {
-        Target { connection_string: server.connection_string(), http: server.http.to_string() }
+    pub(crate) fn of(server: &Server, disk: Option<Arc<Disk>>) -> Target {
+        let (connection_string, http) = (server.connection_string(), server.http.to_string());
+        Target { connection_string, http, disk, acknowledged: Arc::default() }
+    }
+
+    /// What an answer says: a server without a disk cannot know what became of a request.
+    pub(crate) fn heard(&self, answer: Answer) -> Answer {
+        match answer {
+            Answer::Stored => {
+                self.acknowledged.fetch_add(1, Ordering::Relaxed);
+                answer
+            }
+            _ if self.disk.as_ref().is_some_and(|disk| disk.is_cut()) => Answer::Unknown,
+            _ => answer,
+        }
+    }
+
+    /// How many requests were acknowledged in this life.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
     }
 }
 
@@ -54,7 +78,7 @@ pub(crate) struct Writer {
 }
 
 /// What became of a request.
-enum Answer {
+pub(crate) enum Answer {
     Stored,
     /// With the code and the message.
     Refused(String, String),
@@ -82,7 +106,7 @@ impl Writer {
 
     /// Notes the answer; false if there is no point in going on.
     fn end(&self, id: BatchId, answer: Answer) -> bool {
-        let outcome = match answer {
+        let outcome = match self.target.heard(answer) {
             Answer::Stored => Outcome::Stored,
             Answer::Unknown => return false,
             Answer::Refused(code, message) => {
@@ -158,7 +182,7 @@ impl Writer {
     }
 }
 
-fn answer_of(result: std::result::Result<(), tokio_postgres::Error>) -> Answer {
+pub(crate) fn answer_of(result: std::result::Result<(), tokio_postgres::Error>) -> Answer {
     match result {
         Ok(()) => Answer::Stored,
         Err(error) => match error.as_db_error() {

@@ -8,11 +8,13 @@ mod harness;
 mod keyed;
 mod model;
 
-use std::sync::Mutex;
+use std::collections::BTreeSet;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidemark_engine::env::sim::World;
+use tidemark_tests::failpoints;
 
 use crate::harness::{Harness, run_with_power_cuts, seeds};
 
@@ -73,6 +75,30 @@ fn rows_are_deleted_while_a_merge_publishes() {
     fail::remove("merge::after_publish");
     assert_eq!(deleted, 150, "every row is deleted");
     scenario.teardown();
+}
+
+/// A failpoint at which nobody comes tests nothing.
+#[test]
+fn every_failpoint_is_reached() {
+    let scenario = fail::FailScenario::setup();
+    let missing = Arc::new(Mutex::new(failpoints::names()));
+    for name in failpoints::names() {
+        let missing = Arc::clone(&missing);
+        let reached = name.clone();
+        let act = move || {
+            missing.lock().unwrap().remove(&reached);
+        };
+        fail::cfg_callback(name, act).unwrap();
+    }
+    for seed in 0..20 {
+        if missing.lock().unwrap().is_empty() {
+            break;
+        }
+        run_with_power_cuts(seed);
+        keyed::run_with_power_cuts(seed);
+    }
+    scenario.teardown();
+    assert_eq!(*missing.lock().unwrap(), BTreeSet::new(), "nobody comes to these failpoints");
 }
 
 fn is_caught(defect: &str, run: impl Fn(u64)) -> bool {

@@ -73,11 +73,19 @@ impl Connection {
     /// # Errors
     /// The connection is lost, or what comes is not an answer of HTTP/1.1.
     pub async fn exchange(&mut self, body: &[u8]) -> Result<(u16, Vec<u8>)> {
+        self.exchange_with("", body).await
+    }
+
+    /// The same with more headers, each with the end of its line.
+    ///
+    /// # Errors
+    /// The connection is lost, or what comes is not an answer of HTTP/1.1.
+    pub async fn exchange_with(&mut self, headers: &str, body: &[u8]) -> Result<(u16, Vec<u8>)> {
         let Endpoint { address, path, token, .. } = &self.endpoint;
         let authorization =
             token.as_ref().map_or(String::new(), |token| format!("Authorization: Token {token}\r\n"));
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}\
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}{headers}\
              Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );

@@ -3,6 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "these are real processes in real time")]
 
+pub mod failpoints;
 pub mod failure;
 pub mod http;
 pub mod server;

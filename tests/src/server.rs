@@ -21,6 +21,7 @@ const START_BOUND: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Options {
     data_dir: Option<PathBuf>,
+    log: Option<PathBuf>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -34,13 +35,20 @@ impl Default for Options {
 impl Options {
     /// A new data directory, which goes when the server does.
     pub fn new() -> Options {
-        Options { data_dir: None, arguments: Vec::new(), environment: Vec::new() }
+        Options { data_dir: None, log: None, arguments: Vec::new(), environment: Vec::new() }
     }
 
     /// This data directory, which stays.
     #[must_use]
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Options {
         self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Where its log goes, if not beside the data directory.
+    #[must_use]
+    pub fn log(mut self, path: impl Into<PathBuf>) -> Options {
+        self.log = Some(path.into());
         self
     }
 
@@ -81,7 +89,7 @@ impl Options {
             (None, None) => unreachable!("one of the two is there"),
         };
         // Beside the data directory, as the server checks what is in it.
-        let log_path = data_dir.with_extension("log");
+        let log_path = self.log.unwrap_or_else(|| data_dir.with_extension("log"));
         let log = File::options().create(true).append(true).open(&log_path).expect("the log file opens");
         let mut command = Command::new(binary());
         for (name, _) in env::vars().filter(|(name, _)| name.starts_with("TIDEMARK_")) {
@@ -242,6 +250,11 @@ impl DataDir {
     pub fn new() -> DataDir {
         let temporary = TempDir::new().expect("a temporary directory");
         DataDir { path: temporary.path().join("data"), _temporary: Some(temporary) }
+    }
+
+    /// One that somebody else looks after.
+    pub fn at(path: PathBuf) -> DataDir {
+        DataDir { path, _temporary: None }
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn, PartitionId, SegmentId};
+use tidemark_catalog::producer::Producer;
 
 /// The running server, to be asked.
 pub trait System: fmt::Debug + Send + Sync {
@@ -23,6 +24,8 @@ pub trait System: fmt::Debug + Send + Sync {
     fn symbols(&self) -> Vec<Symbols>;
     /// The last merges.
     fn merges(&self) -> Vec<Merge>;
+    /// Those who number what they write, by name, with the last batch of each.
+    fn producers(&self) -> Vec<(String, Producer)>;
 }
 
 /// The memtables of a collection.

@@ -15,6 +15,7 @@ use tidemark_catalog::edit::{CatalogEdit, Change};
 use tidemark_catalog::ids::{
     BOOTSTRAP_ROLE, CollectionId, ColumnId, Lsn, NAMESPACE_PUBLIC, PartitionId, RoleId, SegmentId,
 };
+use tidemark_catalog::producer::Producer;
 use tidemark_catalog::role::Role;
 use tidemark_catalog::schema::{NewColumn, Nullability, Schema};
 use tidemark_catalog::store::CatalogFile;
@@ -127,6 +128,10 @@ impl System for Quiet {
 
     fn merges(&self) -> Vec<system::Merge> {
         Vec::new()
+    }
+
+    fn producers(&self) -> Vec<(String, Producer)> {
+        vec![("p".to_owned(), Producer { sequence: u64::MAX, lsn: Lsn(7), system_time_us: 0 })]
     }
 }
 

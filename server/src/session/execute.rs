@@ -33,6 +33,7 @@ use crate::sql::parse::Parsed;
 use crate::sql::rows::{Target, wait_committed, write_durably, write_error};
 use crate::sqlstate;
 
+mod conflicts;
 mod copying;
 mod delete;
 mod explain;

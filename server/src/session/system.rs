@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tidemark_catalog::ids::{CollectionId, PartitionId, SegmentId};
+use tidemark_catalog::producer::Producer;
 use tidemark_engine::engine::{Engine, segment_file};
 use tidemark_engine::inspect::{JobPhase, MemtableSize};
 
@@ -78,5 +79,9 @@ impl System for RunningSystem {
             error: record.error,
         });
         records.collect()
+    }
+
+    fn producers(&self) -> Vec<(String, Producer)> {
+        self.0.producers()
     }
 }

@@ -192,7 +192,10 @@ fn query_of(text: &str) -> SqlResult<Query> {
 }
 
 /// The expression that the catalog keeps as this text.
-fn expr_of(text: &str) -> SqlResult<Expr> {
+///
+/// # Errors
+/// It is none.
+pub fn expr_of(text: &str) -> SqlResult<Expr> {
     let query = query_of(&format!("SELECT {text}"))?;
     if let SetExpr::Select(select) = *query.body
         && let [SelectItem::UnnamedExpr(expr)] = select.projection.as_slice()

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use bigdecimal::num_bigint::BigInt;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::{CollectionId, Lsn};
 use tidemark_catalog::partition::Partition;
+use tidemark_catalog::producer::Producer;
 use tidemark_catalog::segment::Segment;
 use tidemark_catalog::types::TimeUnit;
 use tidemark_catalog::view::CollectionView;
@@ -16,6 +18,7 @@ use crate::pg_catalog::run::Run;
 use crate::pgtype::PgType;
 use crate::pgtype::datum::{ArrayDatum, Datum};
 use crate::pgtype::interval::Interval;
+use crate::pgtype::numeric::Numeric;
 
 /// The rows of a view.
 pub(super) fn rows(name: &str, run: &Run<'_>) -> Vec<Row> {
@@ -27,6 +30,7 @@ pub(super) fn rows(name: &str, run: &Run<'_>) -> Vec<Row> {
         "jobs" => jobs(run),
         "symbols" => symbols(run),
         "merges" => merges(run),
+        "producers" => producers(run),
         _ => Vec::new(),
     }
 }
@@ -208,4 +212,17 @@ fn merges(run: &Run<'_>) -> Vec<Row> {
         row(named_by_id(run, Some(it.collection)), values)
     });
     rows.collect()
+}
+
+/// A sequence may be above all `bigint`.
+fn producers(run: &Run<'_>) -> Vec<Row> {
+    let row = |(name, producer): (String, Producer)| {
+        Row::from(vec![
+            text(name),
+            Datum::Numeric(Numeric::from_scaled(BigInt::from(producer.sequence), 0)),
+            lsn(producer.lsn),
+            Datum::Timestamptz(producer.system_time_us),
+        ])
+    };
+    run.context.system.producers().into_iter().map(row).collect()
 }
