@@ -60,6 +60,7 @@ mod types;
 mod walk;
 
 pub(crate) use self::names::{quote_ident, quote_literal, split_qualified};
+pub use self::operators::before;
 pub use self::run::Effect;
 
 #[cfg(test)]

@@ -36,16 +36,18 @@ macro_rules! files {
 
 files! {
     common {
-        aggregates arithmetic arrays casts catalogs conditions conflicts copy dates ddl deletes distinct errors
+        aggregates alter arithmetic arrays casts catalogs conditions conflicts copy dates ddl defaults
+        deletes distinct errors
         extract formatting functions grouping grouping_sets identifiers insert_forms inserts
         interval_order intervals joins json lateral latest literals multisets null_ordering numerics
-        ordered_aggregates parameters prepared regular_expressions returning rounding series
-        set_operations settings statistics strings subqueries symbols templates time_functions
+        ordered_aggregates parameters prepared regular_expressions returning rounding schemas
+        series set_operations settings statistics strings subqueries symbols templates time_functions
         time_zones transactions windows with
     }
     tidemark {
         aggregates arithmetic conflicts dates ddl deletes differences errors explain extract identifiers
-        inserts joins latest logs null_ordering numerics parameters regular_expressions series
+        inserts joins latest logs null_ordering numerics options parameters procedures
+        regular_expressions series
         set_operations statistics strings subqueries time_functions time_zones timeseries windows
         with
     }

@@ -287,6 +287,14 @@ fn signed(interval: Interval, negative: bool) -> Interval {
     }
 }
 
+/// The instant so long before another, in microseconds, by the calendar of UTC.
+///
+/// # Errors
+/// There is no such instant.
+pub fn before(us: i64, interval: Interval) -> SqlResult<i64> {
+    shift(us, signed(interval, true))
+}
+
 /// A time of the calendar, moved; the last day of a month stands for those it does not have.
 fn shift(us: i64, interval: Interval) -> SqlResult<i64> {
     if us == i64::MIN || us == i64::MAX {

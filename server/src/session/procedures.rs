@@ -1,20 +1,30 @@
 //! CALL: the procedures that there are, and how they get their arguments.
 //!
 //! A procedure is an entry of [`PROCEDURES`]: its parameters, by name and type, and what it does, which
-//! may block. Arguments are constants, by position or by name.
+//! may block. Arguments are constants, by position or by name. Of several procedures of a name the first
+//! is called that takes the arguments; a string without a type is read as what each of them takes.
+//!
+//! Only the owner of a table, or a superuser, calls a procedure on it.
+
+use std::sync::Arc;
 
 use sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments};
+use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::CollectionId;
+use tidemark_catalog::role::Role;
+use tidemark_catalog::types::TimeUnit;
 use tidemark_engine::engine::Engine;
 use tidemark_engine::error::JobError;
 
 use crate::error::{SqlError, SqlResult};
-use crate::pg_catalog::{CatalogContext, split_qualified};
+use crate::pg_catalog::{CatalogContext, before, split_qualified};
 use crate::pgtype::PgType;
+use crate::pgtype::cast::{self, CastError};
 use crate::pgtype::datum::Datum;
 use crate::pgtype::text::parse_text;
-use crate::pgtype::types::{NO_TYPMOD, family, format_type};
+use crate::pgtype::types::{Family, NO_TYPMOD, family, format_type};
 use crate::plan::parameters::parameter_number;
+use crate::sql::ddl::require_owner_of;
 use crate::sql::defaults::constant;
 use crate::sql::names::{self, Resolver, no_relation};
 use crate::sql::rows::job_error;
@@ -28,8 +38,21 @@ const NAMESPACE: &str = "tidemark";
 pub struct Procedure {
     name: &'static str,
     parameters: &'static [Parameter],
-    run: fn(&Engine, &Arguments<'_>) -> SqlResult<()>,
+    changes: Changes,
+    run: fn(&Engine, &Arguments<'_>) -> SqlResult<Done>,
 }
+
+/// Whether rows that were there are not there after a procedure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// Nobody can tell the difference.
+    Nothing,
+    /// Rows go, at once and for good.
+    Rows,
+}
+
+/// What the client is told of what was done, if anything.
+type Done = Option<String>;
 
 /// A parameter of a procedure.
 #[derive(Debug)]
@@ -49,30 +72,62 @@ const PROCEDURES: &[Procedure] = &[
     Procedure {
         name: "flush",
         parameters: &[required("table", PgType::TEXT)],
-        run: |engine, arguments| unless_dropped(engine.flush(arguments.table("table")?)),
+        changes: Changes::Nothing,
+        run: |engine, arguments| unless_dropped(engine.flush(arguments.table("table")?.id)),
     },
     // Merges the segments of each partition of a table into one.
     Procedure {
         name: "merge",
         parameters: &[required("table", PgType::TEXT)],
-        run: |engine, arguments| unless_dropped(engine.merge(arguments.table("table")?)),
+        changes: Changes::Nothing,
+        run: |engine, arguments| unless_dropped(engine.merge(arguments.table("table")?.id)),
+    },
+    // Drops the partitions that ended at an instant or before it.
+    Procedure {
+        name: "drop_partitions",
+        parameters: &[required("table", PgType::TEXT), required("before", PgType::TIMESTAMPTZ)],
+        changes: Changes::Rows,
+        run: |engine, arguments| drop_partitions(engine, arguments, arguments.instant("before")?),
+    },
+    // Drops the partitions that ended so long ago.
+    Procedure {
+        name: "drop_partitions",
+        parameters: &[required("table", PgType::TEXT), required("older_than", PgType::INTERVAL)],
+        changes: Changes::Rows,
+        run: |engine, arguments| drop_partitions(engine, arguments, arguments.ago("older_than")?),
     },
     // Writes what all tables have in memory to segments.
     Procedure {
         name: "checkpoint",
         parameters: &[],
+        changes: Changes::Nothing,
         run: |engine, _| {
             let ids: Vec<CollectionId> = engine.view().collections().map(|it| it.collection.id).collect();
-            ids.into_iter().try_for_each(|id| unless_dropped(engine.flush(id)))
+            ids.into_iter().try_for_each(|id| unless_dropped(engine.flush(id)).map(drop))?;
+            Ok(None)
         },
     },
 ];
 
+fn drop_partitions(engine: &Engine, arguments: &Arguments<'_>, instant_us: i64) -> SqlResult<Done> {
+    let table = arguments.table("table")?;
+    let ended_by = match table.time_column().column_type.time_unit() {
+        // Beyond what nanoseconds reach there are no rows.
+        Some(TimeUnit::Nanosecond) => instant_us.saturating_mul(1000),
+        _ => instant_us,
+    };
+    let dropped = engine.drop_partitions(table.id, ended_by).map_err(|error| job_error(&error))?;
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
+    let (partitions, rows) = (dropped.partitions, dropped.rows);
+    let (of_partitions, of_rows) = (plural(partitions), plural(rows));
+    Ok(Some(format!("dropped {partitions} partition{of_partitions} with {rows} row{of_rows}")))
+}
+
 /// A table that was dropped meanwhile needs nothing.
-fn unless_dropped(done: Result<(), JobError>) -> SqlResult<()> {
+fn unless_dropped(done: Result<(), JobError>) -> SqlResult<Done> {
     match done {
-        Err(JobError::Dropped(_)) => Ok(()),
-        other => other.map_err(|error| job_error(&error)),
+        Ok(()) | Err(JobError::Dropped(_)) => Ok(None),
+        Err(error) => Err(job_error(&error)),
     }
 }
 
@@ -99,6 +154,11 @@ impl Call {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok((None, expr.clone())),
             FunctionArg::Named {
                 name,
+                arg: FunctionArgExpr::Expr(expr),
+                operator: FunctionArgOperator::RightArrow | FunctionArgOperator::Assignment,
+            } => Ok((Some(names::fold(name)), expr.clone())),
+            FunctionArg::ExprNamed {
+                name: Expr::Identifier(name),
                 arg: FunctionArgExpr::Expr(expr),
                 operator: FunctionArgOperator::RightArrow | FunctionArgOperator::Assignment,
             } => Ok((Some(names::fold(name)), expr.clone())),
@@ -130,6 +190,8 @@ fn cannot_be(what: &str) -> SqlError {
 pub struct Prepared {
     procedure: &'static Procedure,
     values: Vec<Datum>,
+    role: Role,
+    now_us: i64,
 }
 
 /// Finds the procedure of a call, and computes its arguments. `parameters` are values with their types.
@@ -152,18 +214,35 @@ pub fn prepare(
         Ok((name.as_deref(), value.0, value.1))
     });
     let arguments = arguments.collect::<SqlResult<Vec<Argument<'_>>>>()?;
-    let procedure = match call.name.as_slice() {
-        [namespace, name] if namespace == NAMESPACE => PROCEDURES.iter().find(|it| it.name == *name),
+    let wanted = match call.name.as_slice() {
+        [namespace, name] if namespace == NAMESPACE => Some(name.as_str()),
         _ => None,
     };
-    let missing = || no_procedure(&call.name, &arguments);
-    let procedure = procedure.ok_or_else(missing)?;
-    let places = places(procedure, &arguments).ok_or_else(missing)?;
-    let mut values = vec![Datum::Null; procedure.parameters.len()];
-    for (place, (_, datum, pg_type)) in places.into_iter().zip(&arguments) {
-        values[place] = procedure.parameters[place].value(procedure, datum, pg_type, context)?;
+    let mut refused = None;
+    for procedure in PROCEDURES.iter().filter(|it| Some(it.name) == wanted) {
+        let Some(places) = places(procedure, &arguments) else { continue };
+        match values(procedure, &places, &arguments, context) {
+            Ok(values) => {
+                let (role, now_us) = (context.role.clone(), context.format.now_us);
+                return Ok(Prepared { procedure, values, role, now_us });
+            }
+            Err(error) => refused = refused.or(Some(error)),
+        }
     }
-    Ok(Prepared { procedure, values })
+    Err(refused.unwrap_or_else(|| no_procedure(&call.name, &arguments)))
+}
+
+fn values(
+    procedure: &Procedure,
+    places: &[usize],
+    arguments: &[Argument<'_>],
+    context: &CatalogContext,
+) -> SqlResult<Vec<Datum>> {
+    let mut values = vec![Datum::Null; procedure.parameters.len()];
+    for (place, (_, datum, pg_type)) in places.iter().zip(arguments) {
+        values[*place] = procedure.parameters[*place].value(procedure, datum, pg_type, context)?;
+    }
+    Ok(values)
 }
 
 /// An argument: its name, where it has one, its value and type.
@@ -182,7 +261,10 @@ fn places(procedure: &Procedure, arguments: &[Argument<'_>]) -> Option<Vec<usize
         };
         named |= name.is_some();
         let parameter = procedure.parameters.get(place)?;
-        let fits = *pg_type == PgType::UNKNOWN || family(pg_type) == family(&parameter.pg_type);
+        let is_day_or_local = matches!(family(pg_type), Family::Date | Family::Timestamp);
+        let fits = *pg_type == PgType::UNKNOWN
+            || family(pg_type) == family(&parameter.pg_type)
+            || (is_day_or_local && parameter.pg_type == PgType::TIMESTAMPTZ);
         let is_text = family(pg_type).is_text() && parameter.pg_type != PgType::TEXT;
         if places.contains(&place) || !(fits || is_text) {
             return None;
@@ -224,7 +306,14 @@ impl Parameter {
             Datum::Text(text) if family(pg_type).is_text() => {
                 parse_text(text, &self.pg_type, NO_TYPMOD, &context.format)
             }
-            other => Ok(other.clone()),
+            other => {
+                cast::assign(other.clone(), &self.pg_type, NO_TYPMOD, &context.format).map_err(|error| {
+                    match error {
+                        CastError::Value(error) => error,
+                        CastError::NoCast => SqlError::internal("an argument that fits is cast"),
+                    }
+                })
+            }
         }
     }
 }
@@ -235,6 +324,8 @@ pub struct Arguments<'a> {
     procedure: &'static Procedure,
     values: &'a [Datum],
     resolver: &'a Resolver,
+    role: &'a Role,
+    now_us: i64,
 }
 
 impl Arguments<'_> {
@@ -244,29 +335,53 @@ impl Arguments<'_> {
         &self.values[at.expect("a procedure asks for its own parameters")]
     }
 
-    /// The table that an argument names.
-    fn table(&self, name: &str) -> SqlResult<CollectionId> {
+    /// The table that an argument names, which the caller may change.
+    fn table(&self, name: &str) -> SqlResult<Arc<Collection>> {
         let Datum::Text(text) = self.get(name) else {
             return Err(SqlError::internal(format!("argument {name} is no text")));
         };
         let (namespace, table) = split_qualified(text)?;
         let found = self.resolver.find(namespace.as_deref(), &table)?;
-        found.map(|found| found.id).ok_or_else(|| no_relation(namespace.as_deref(), &table))
+        let found = found.ok_or_else(|| no_relation(namespace.as_deref(), &table))?;
+        require_owner_of(found.owner, "table", &found.name, self.role)?;
+        Ok(found)
+    }
+
+    /// The instant of an argument, in microseconds.
+    fn instant(&self, name: &str) -> SqlResult<i64> {
+        match self.get(name) {
+            Datum::Timestamptz(us) => Ok(*us),
+            _ => Err(SqlError::internal(format!("argument {name} is no instant"))),
+        }
+    }
+
+    /// The instant so long before the transaction began, in microseconds.
+    fn ago(&self, name: &str) -> SqlResult<i64> {
+        match self.get(name) {
+            Datum::Interval(interval) => before(self.now_us, *interval),
+            _ => Err(SqlError::internal(format!("argument {name} is no interval"))),
+        }
     }
 }
 
 impl Prepared {
-    /// Does it; blocks.
+    /// Does it; blocks. Gives what the client is told besides.
     ///
     /// # Errors
     /// What the procedure raises.
-    pub fn run(&self, engine: &Engine, resolver: &Resolver) -> SqlResult<()> {
-        let arguments = Arguments { procedure: self.procedure, values: &self.values, resolver };
+    pub fn run(&self, engine: &Engine, resolver: &Resolver) -> SqlResult<Option<String>> {
+        let Prepared { procedure, values, role, now_us } = self;
+        let arguments = Arguments { procedure, values, resolver, role, now_us: *now_us };
         (self.procedure.run)(engine, &arguments)
     }
 
     /// The name of the procedure.
     pub fn name(&self) -> &'static str {
         self.procedure.name
+    }
+
+    /// What it changes.
+    pub fn changes(&self) -> Changes {
+        self.procedure.changes
     }
 }

@@ -138,11 +138,15 @@ fn check_identifier(name: &str) -> SqlResult<()> {
 
 /// Only its owner, or a superuser, may change a table.
 fn require_owner(collection: &Collection, context: &DdlContext<'_>) -> SqlResult<()> {
-    require_owner_of(collection.owner, "table", &collection.name, context)
+    require_owner_of(collection.owner, "table", &collection.name, context.role)
 }
 
-fn require_owner_of(owner: RoleId, what: &str, name: &str, context: &DdlContext<'_>) -> SqlResult<()> {
-    if context.role.superuser || owner == context.role.id {
+/// Only the owner of a thing, or a superuser, goes on.
+///
+/// # Errors
+/// The role is neither.
+pub fn require_owner_of(owner: RoleId, what: &str, name: &str, role: &Role) -> SqlResult<()> {
+    if role.superuser || owner == role.id {
         return Ok(());
     }
     Err(SqlError::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("must be owner of {what} {name}")))

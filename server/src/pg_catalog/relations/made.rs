@@ -268,7 +268,7 @@ fn attributes(run: &Run<'_>) -> Vec<Row> {
 /// The gap that a column leaves that was dropped: its number is not given again.
 fn dropped_attribute(relation: u32, id: ColumnId) -> Row {
     const TYPE: usize = 2;
-    const DROPPED: usize = 17;
+    const DROPPED: usize = 18;
     let mut row = attribute(&Attribute {
         relation,
         name: &format!("........pg.dropped.{id}........"),

@@ -13,7 +13,7 @@ use crate::session::execute::in_failed_transaction;
 use crate::session::field::{Field, Fields};
 use crate::session::outcome::{Outcome, RowSource};
 use crate::session::parameters;
-use crate::session::procedures::{self, Call};
+use crate::session::procedures::{self, Call, Changes};
 use crate::session::settings::Scope;
 use crate::session::transaction::Status;
 use crate::sql::classify::{Kind, transaction_modes};
@@ -288,11 +288,20 @@ impl Session {
         control: &StatementControl,
     ) -> SqlResult<Outcome> {
         let prepared = procedures::prepare(call, parameters, &self.catalog_context())?;
-        let (resolver, engine) = (self.resolver(), Arc::clone(&self.server.engine));
         let name = prepared.name();
+        if prepared.changes() == Changes::Rows {
+            self.check_writable("CALL")?;
+            if self.transaction.is_in_block() || self.transaction.has_writes() {
+                let message = format!("procedure tidemark.{name} in a transaction block is not supported");
+                return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
+                    .with_hint("Call it on its own; most drivers call that autocommit."));
+            }
+        }
+        let (resolver, engine) = (self.resolver(), Arc::clone(&self.server.engine));
         let ran = self.server.query_runtime.spawn_blocking(move || prepared.run(&engine, &resolver));
         let ran = control.run(ran).await?;
-        ran.map_err(|error| SqlError::internal(format!("{name} ended by a panic: {error}")))??;
+        let told = ran.map_err(|error| SqlError::internal(format!("{name} ended by a panic: {error}")))??;
+        self.notices.extend(told.map(|told| SqlError::notice(sqlstate::SUCCESSFUL_COMPLETION, told)));
         done("CALL")
     }
 }

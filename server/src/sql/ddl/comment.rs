@@ -27,7 +27,7 @@ pub(super) fn run(
             let (_, name) = relation_name(name)?;
             let id = context.resolver.namespace(&name)?;
             let owner = context.resolver.view().namespace_by_name(&name).map(|it| it.owner);
-            require_owner_of(owner.unwrap_or(context.role.id), "schema", &name, context)?;
+            require_owner_of(owner.unwrap_or(context.role.id), "schema", &name, context.role)?;
             ObjectRef::Namespace(id)
         }
         other => return Err(SqlError::unsupported(format!("COMMENT ON {other}"))),
@@ -56,10 +56,12 @@ fn column(name: &ObjectName, context: &DdlContext<'_>) -> SqlResult<ObjectRef> {
     let Some(table) = parts.pop() else {
         return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "column name must be qualified"));
     };
-    let found = collection(parts.pop().as_deref(), &table, context)?;
+    let namespace = parts.pop();
+    let found = collection(namespace.as_deref(), &table, context)?;
     let id = found.schema.column_by_name(&column).map(|column| column.id);
     let id = id.ok_or_else(|| {
-        let message = format!("column \"{column}\" of relation \"{}\" does not exist", found.name);
+        let written = namespace.map_or(table.clone(), |namespace| format!("{namespace}.{table}"));
+        let message = format!("column \"{column}\" of relation \"{written}\" does not exist");
         SqlError::new(sqlstate::UNDEFINED_COLUMN, message)
     })?;
     Ok(ObjectRef::Column(found.id, id))

@@ -66,7 +66,7 @@ pub(super) fn drop(
             continue;
         }
         let id = context.resolver.namespace(&name)?;
-        require_owner_of(namespace.map_or(context.role.id, |it| it.owner), "schema", &name, context)?;
+        require_owner_of(namespace.map_or(context.role.id, |it| it.owner), "schema", &name, context.role)?;
         if [NAMESPACE_PUBLIC, NAMESPACE_TIDEMARK].contains(&id) {
             let message = format!("cannot drop schema {name} because it is required by the database system");
             return Err(SqlError::new(sqlstate::DEPENDENT_OBJECTS_STILL_EXIST, message));
