@@ -4,6 +4,8 @@
 //! JOIN t AS excluded`: what is there is joined to what was to be inserted, so that names mean what they
 //! mean in PostgreSQL. Nobody runs that query; its expressions are taken out of its plan.
 
+use std::sync::Arc;
+
 use sqlparser::ast::{
     Assignment, AssignmentTarget, ConflictTarget, DoUpdate, Expr, FunctionArg, FunctionArgExpr,
     FunctionArguments, Ident, ObjectName, OnConflict, OnConflictAction, OnInsert, Query, SelectItem, Value,
@@ -111,7 +113,7 @@ fn analyze_update(
     target: &Target,
     format: &FormatSettings,
 ) -> SqlResult<Update> {
-    let mut set = Target { collection: target.collection.clone(), columns: Vec::new() };
+    let mut set = Target { collection: Arc::clone(&target.collection), columns: Vec::new() };
     let mut projection = Vec::new();
     for assignment in &update.assignments {
         for (name, value) in assigned(assignment)? {
