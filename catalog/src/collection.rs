@@ -1,5 +1,6 @@
 //! Collections: what SQL calls tables.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -36,6 +37,23 @@ pub struct CalendarInterval {
     pub unit: IntervalUnit,
 }
 
+/// As it is written: `1 day`, `90 days`.
+impl fmt::Display for CalendarInterval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.unit {
+            IntervalUnit::Second => "second",
+            IntervalUnit::Minute => "minute",
+            IntervalUnit::Hour => "hour",
+            IntervalUnit::Day => "day",
+            IntervalUnit::Week => "week",
+            IntervalUnit::Month => "month",
+            IntervalUnit::Year => "year",
+        };
+        let plural = if self.count.get() == 1 { "" } else { "s" };
+        write!(f, "{} {unit}{plural}", self.count)
+    }
+}
+
 /// What a time-series collection is declared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeseriesOptions {
@@ -56,6 +74,10 @@ pub struct TimeseriesOptions {
     pub symbol_limit: NonZeroU32,
 }
 
+/// [`TimeseriesOptions::merge_after`] where nothing is said.
+pub const MERGE_AFTER_DEFAULT: CalendarInterval =
+    CalendarInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Hour };
+
 /// [`TimeseriesOptions::symbol_limit`] where nothing is said.
 pub const SYMBOL_LIMIT_DEFAULT: NonZeroU32 = NonZeroU32::new(1_000_000).expect("it is not zero");
 
@@ -68,7 +90,7 @@ impl TimeseriesOptions {
             series_key: Vec::new(),
             dedup_key: Vec::new(),
             ttl: None,
-            merge_after: CalendarInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Hour },
+            merge_after: MERGE_AFTER_DEFAULT,
             symbol_limit: SYMBOL_LIMIT_DEFAULT,
         }
     }

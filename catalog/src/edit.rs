@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use crate::collection::{Collection, TimeseriesOptions};
-use crate::ids::{CollectionId, Lsn, NamespaceId, PartitionId, SegmentId};
+use crate::comment::ObjectRef;
+use crate::ids::{CollectionId, Lsn, NamespaceId, PartitionId, RoleId, SegmentId};
 use crate::partition::Partition;
 use crate::producer::Producer;
 use crate::role::Role;
@@ -25,6 +26,8 @@ pub struct CatalogEdit {
 pub enum Change {
     /// A new namespace.
     CreateNamespace(Namespace),
+    /// A namespace without anything in it is gone.
+    DropNamespace(NamespaceId),
     /// A new role, or a new state of one.
     PutRole(Role),
     /// A named value of the data directory.
@@ -53,6 +56,20 @@ pub enum Change {
         namespace: NamespaceId,
         /// Its name from now on.
         name: String,
+    },
+    /// Another owner.
+    SetOwner {
+        /// Of which collection.
+        collection: CollectionId,
+        /// Who owns it from now on.
+        owner: RoleId,
+    },
+    /// What is said of an object; a comment goes with its object.
+    SetComment {
+        /// Of which.
+        object: ObjectRef,
+        /// What; `None` takes a comment away.
+        text: Option<Arc<str>>,
     },
     /// Other options; keys and the length of partitions stay.
     SetTimeseriesOptions {

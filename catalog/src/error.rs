@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::comment::ObjectRef;
 use crate::ids::{CollectionId, ColumnId, Lsn, NamespaceId, PartitionId, SegmentId};
 
 /// A schema that cannot be.
@@ -71,6 +72,12 @@ pub enum EditError {
     /// The role's name is taken.
     #[error("role \"{0}\" already exists")]
     RoleExists(String),
+    /// The namespace's name is taken.
+    #[error("schema \"{0}\" already exists")]
+    NamespaceExists(String),
+    /// The namespace is not empty.
+    #[error("schema {0} has collections in it")]
+    NamespaceInUse(NamespaceId),
     /// The collection is gone, or never was.
     #[error("collection {0} does not exist")]
     NoCollection(CollectionId),
@@ -162,6 +169,12 @@ pub enum InvariantError {
     /// A key against duplicates without the time key, or without a column of the series key.
     #[error("the key against duplicates of collection {0} lacks a column")]
     IncompleteDedupKey(CollectionId),
+    /// A collection in a namespace that is not there.
+    #[error("collection {0} is in no namespace")]
+    NoNamespace(CollectionId),
+    /// A comment on what is not there.
+    #[error("there is a comment on {0:?}, which does not exist")]
+    CommentOnNothing(ObjectRef),
     /// A producer's number went back, which would apply a batch twice.
     #[error("producer \"{0}\" would go back")]
     ProducerWentBack(String),

@@ -19,11 +19,14 @@ use serde::{Deserialize, Serialize};
 use crate::error::RecordError;
 
 mod collection;
+mod comment;
 mod principal;
 mod producer;
 mod segment;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use self::comment::{Comment, comment_key};
 
 const HEADER_BYTES: usize = 2;
 const CRC_BYTES: usize = 4;

@@ -54,7 +54,7 @@ id!(
     SegmentId(u64)
 );
 id!(
-    /// The version of a collection's schema; grows by one with each change.
+    /// The version of a collection's schema; grows with each change.
     SchemaVersion(u32)
 );
 id!(

@@ -9,9 +9,10 @@
 //! 3. Partitions of a collection do not overlap.
 //! 4. A segment lies within its partition, has rows, and holds no commit above the collection's
 //!    `flushed_lsn`: or restart would replay rows that a segment already has.
-//! 5. From one catalog to the next `flushed_lsn` does not move back, a schema changes only with
-//!    its version, no column changes its type, keys stay, a live segment changes in nothing but which
+//! 5. From one catalog to the next `flushed_lsn` does not move back, a schema changes only to a
+//!    higher version, no column changes its type, keys stay, a live segment changes in nothing but which
 //!    of its rows are deleted, and those only become more.
+//! 6. What has a namespace or a comment is there.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::view::{CollectionView, View};
 /// Checks a catalog by itself, all of it.
 pub(crate) fn check(view: &View) -> Result<(), InvariantError> {
     let mut names = HashSet::new();
+    check_references(view)?;
     for collection in view.collections.values() {
         if !names.insert((collection.collection.namespace, &collection.collection.name)) {
             return Err(InvariantError::DuplicateName(collection.collection.name.clone()));
@@ -36,6 +38,7 @@ pub(crate) fn check(view: &View) -> Result<(), InvariantError> {
 
 /// Checks what an edit changed: `next` against itself and against `current`.
 pub(crate) fn check_transition(current: &View, next: &View) -> Result<(), InvariantError> {
+    check_references(next)?;
     for (id, after) in &next.collections {
         match current.collections.get(id) {
             None => check_collection(after)?,
@@ -52,6 +55,18 @@ pub(crate) fn check_transition(current: &View, next: &View) -> Result<(), Invari
         }
     }
     Ok(())
+}
+
+fn check_references(view: &View) -> Result<(), InvariantError> {
+    for collection in view.collections.values() {
+        if !view.namespaces.contains_key(&collection.collection.namespace) {
+            return Err(InvariantError::NoNamespace(collection.collection.id));
+        }
+    }
+    match view.comments.keys().find(|object| !view.has(**object)) {
+        Some(object) => Err(InvariantError::CommentOnNothing(*object)),
+        None => Ok(()),
+    }
 }
 
 fn same(before: &CollectionView, after: &CollectionView) -> bool {
@@ -129,7 +144,7 @@ fn check_collection_transition(
     }
     let (old, new) = (&before.collection.schema, &after.collection.schema);
     let changed = !Arc::ptr_eq(old, new) && old != new;
-    if changed && (new.version.0 != old.version.0 + 1 || !keeps_types(old, new)) {
+    if changed && (new.version <= old.version || !keeps_types(old, new)) {
         return Err(InvariantError::SchemaChangedUnseen(id));
     }
     let (old, new) = (before.collection.timeseries(), after.collection.timeseries());

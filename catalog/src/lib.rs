@@ -14,6 +14,7 @@
 //! redb; only `format` knows how records are laid out.
 
 pub mod collection;
+pub mod comment;
 pub mod edit;
 pub mod error;
 mod format;

@@ -151,6 +151,11 @@ impl Schema {
         self.version
     }
 
+    /// The ids of columns that were dropped.
+    pub fn dropped(&self) -> impl Iterator<Item = ColumnId> {
+        (1..self.next_column_id).map(ColumnId).filter(|id| self.column(*id).is_none())
+    }
+
     /// The columns in their order.
     pub fn columns(&self) -> &[Column] {
         &self.columns
@@ -202,6 +207,7 @@ mod tests {
         let columns: Vec<_> =
             second.columns().iter().map(|column| (column.id.0, column.name.as_str())).collect();
         assert_eq!(columns, [(1, "a"), (3, "b")]);
+        assert_eq!(second.dropped().collect::<Vec<_>>(), [ColumnId(2)]);
         assert_eq!(first.without_column(ColumnId(7)).unwrap_err(), SchemaError::NoColumn(ColumnId(7)));
     }
 

@@ -5,6 +5,7 @@
 //! settings     name          → text          roles        id → Role
 //! collections  id → Collection               partitions   id → Partition
 //! segments     id → Segment                  producers    name → Producer
+//! comments     object → Comment
 //! ```
 //!
 //! Commits are two-phase: the new root is synced before it is made the current one, so that a torn
@@ -21,7 +22,7 @@ use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
 use crate::collection::Collection;
 use crate::edit::{CatalogEdit, Change};
 use crate::error::{EditError, OpenError, RecordError};
-use crate::format::{Counters, Record, Setting, decode, encode};
+use crate::format::{Comment, Counters, Record, Setting, comment_key, decode, encode};
 use crate::ids::FIRST_OBJECT_ID;
 use crate::partition::Partition;
 use crate::producer::Producer;
@@ -36,6 +37,7 @@ const ROLES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("roles"
 const COLLECTIONS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("collections");
 const PARTITIONS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("partitions");
 const PRODUCERS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("producers");
+const COMMENTS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("comments");
 const SEGMENTS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("segments");
 
 /// The one row of the counters' table.
@@ -176,10 +178,24 @@ impl Store {
 }
 
 fn write_change(transaction: &WriteTransaction, change: &Change, next: &View) -> Result<(), redb::Error> {
+    write_record(transaction, change, next)?;
+    match change {
+        Change::DropNamespace(_) | Change::DropCollection(_) | Change::ReplaceSchema { .. } => {
+            forget_comments(transaction, next)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write_record(transaction: &WriteTransaction, change: &Change, next: &View) -> Result<(), redb::Error> {
     let collection_record = |id| next.collection(id).map(|view| encode(&view.collection));
     match change {
         Change::CreateNamespace(namespace) => {
             put(transaction, NAMESPACES, namespace.id.0.into(), &encode(namespace))
+        }
+        Change::DropNamespace(id) => {
+            transaction.open_table(NAMESPACES)?.remove(u64::from(id.0))?;
+            Ok(())
         }
         Change::PutRole(role) => put(transaction, ROLES, role.id.0.into(), &encode(role)),
         Change::PutSetting { name, value } => {
@@ -192,6 +208,7 @@ fn write_change(transaction: &WriteTransaction, change: &Change, next: &View) ->
         }
         Change::ReplaceSchema { collection, .. }
         | Change::RenameCollection { collection, .. }
+        | Change::SetOwner { collection, .. }
         | Change::SetTimeseriesOptions { collection, .. }
         | Change::AdvanceFlushedLsn { collection, .. } => {
             // The next view has the record with all changes of this edit; a collection that a
@@ -219,6 +236,18 @@ fn write_change(transaction: &WriteTransaction, change: &Change, next: &View) ->
         }
         Change::RemoveProducer(name) => {
             transaction.open_table(PRODUCERS)?.remove(name.as_str())?;
+            Ok(())
+        }
+        Change::SetComment { object, text } => {
+            let key = comment_key(*object);
+            let mut comments = transaction.open_table(COMMENTS)?;
+            match text {
+                Some(text) => {
+                    let comment = Comment { object: *object, text: Arc::clone(text) };
+                    comments.insert(key.as_str(), encode(&comment).as_slice())?;
+                }
+                None => drop(comments.remove(key.as_str())?),
+            }
             Ok(())
         }
         Change::RetireSegment { segment, .. } => {
@@ -258,6 +287,15 @@ fn drop_partition(transaction: &WriteTransaction, id: u64) -> Result<(), redb::E
     Ok(())
 }
 
+/// Comments go with what they are on.
+fn forget_comments(transaction: &WriteTransaction, next: &View) -> Result<(), redb::Error> {
+    // As above, what does not decode stays.
+    transaction.open_table(COMMENTS)?.retain(|key, frame| {
+        decode::<Comment>(frame, key).map_or(true, |comment| next.comments.contains_key(&comment.object))
+    })?;
+    Ok(())
+}
+
 enum LoadError {
     Database(redb::Error),
     Record(RecordError),
@@ -289,6 +327,13 @@ fn read_everything(transaction: &WriteTransaction) -> Result<(View, Counters), L
         producers.insert(name.value().to_owned(), producer);
     }
     view.producers = Arc::new(producers);
+    let mut comments = BTreeMap::new();
+    for entry in transaction.open_table(COMMENTS)?.iter()? {
+        let (key, frame) = entry?;
+        let comment: Comment = decode(frame.value(), key.value()).map_err(LoadError::Record)?;
+        comments.insert(comment.object, comment.text);
+    }
+    view.comments = Arc::new(comments);
     let namespaces = read_table::<Namespace>(transaction, NAMESPACES)?;
     view.namespaces = Arc::new(namespaces.into_iter().map(|it| (it.id, it)).collect());
     let roles = read_table::<Role>(transaction, ROLES)?;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::collection::{Collection, CollectionKind};
+use crate::comment::ObjectRef;
 use crate::edit::{CatalogEdit, Change};
 use crate::error::EditError;
 use crate::ids::{CollectionId, Lsn, NamespaceId, PartitionId, RoleId, SegmentId};
@@ -45,6 +46,7 @@ pub struct View {
     pub(crate) roles: Arc<BTreeMap<RoleId, Role>>,
     pub(crate) settings: Arc<BTreeMap<String, String>>,
     pub(crate) producers: Arc<BTreeMap<String, Producer>>,
+    pub(crate) comments: Arc<BTreeMap<ObjectRef, Arc<str>>>,
     pub(crate) collections: BTreeMap<CollectionId, CollectionView>,
     pub(crate) names: HashMap<(NamespaceId, String), CollectionId>,
 }
@@ -86,6 +88,27 @@ impl View {
         &self.producers
     }
 
+    /// What is said of objects.
+    pub fn comments(&self) -> impl Iterator<Item = (ObjectRef, &str)> {
+        self.comments.iter().map(|(object, text)| (*object, &**text))
+    }
+
+    /// What is said of an object.
+    pub fn comment(&self, object: ObjectRef) -> Option<&str> {
+        self.comments.get(&object).map(|text| &**text)
+    }
+
+    /// Whether there is such an object.
+    pub fn has(&self, object: ObjectRef) -> bool {
+        match object {
+            ObjectRef::Namespace(id) => self.namespaces.contains_key(&id),
+            ObjectRef::Collection(id) => self.collections.contains_key(&id),
+            ObjectRef::Column(id, column) => {
+                self.collection(id).is_some_and(|view| view.collection.schema.column(column).is_some())
+            }
+        }
+    }
+
     /// The collections, by id.
     pub fn collections(&self) -> impl Iterator<Item = &CollectionView> {
         self.collections.values()
@@ -122,9 +145,13 @@ impl View {
     fn apply_change(&mut self, change: &Change) -> Result<(), EditError> {
         match change {
             Change::CreateNamespace(namespace) => {
+                if self.namespace_by_name(&namespace.name).is_some() {
+                    return Err(EditError::NamespaceExists(namespace.name.clone()));
+                }
                 let old = Arc::make_mut(&mut self.namespaces).insert(namespace.id, namespace.clone());
                 if old.is_some() { Err(EditError::IdInUse("a namespace")) } else { Ok(()) }
             }
+            Change::DropNamespace(id) => self.drop_namespace(*id),
             Change::PutRole(role) => {
                 if self.roles.values().any(|other| other.name == role.name && other.id != role.id) {
                     return Err(EditError::RoleExists(role.name.clone()));
@@ -141,11 +168,13 @@ impl View {
                 let dropped = self.collections.remove(id).ok_or(EditError::NoCollection(*id))?;
                 let collection = &dropped.collection;
                 self.names.remove(&(collection.namespace, collection.name.clone()));
+                self.forget_comments_on_nothing();
                 Ok(())
             }
             Change::ReplaceSchema { collection, schema } => {
                 let view = self.collection_mut(*collection)?;
                 Arc::make_mut(&mut view.collection).schema = Arc::clone(schema);
+                self.forget_comments_on_nothing();
                 Ok(())
             }
             Change::RenameCollection { collection, namespace, name } => {
@@ -154,6 +183,19 @@ impl View {
             Change::SetTimeseriesOptions { collection, options } => {
                 let view = self.collection_mut(*collection)?;
                 Arc::make_mut(&mut view.collection).kind = CollectionKind::Timeseries(options.clone());
+                Ok(())
+            }
+            Change::SetOwner { collection, owner } => {
+                let view = self.collection_mut(*collection)?;
+                Arc::make_mut(&mut view.collection).owner = *owner;
+                Ok(())
+            }
+            Change::SetComment { object, text } => {
+                let comments = Arc::make_mut(&mut self.comments);
+                match text {
+                    Some(text) => comments.insert(*object, Arc::clone(text)),
+                    None => comments.remove(object),
+                };
                 Ok(())
             }
             Change::AdvanceFlushedLsn { collection, lsn } => {
@@ -201,6 +243,23 @@ impl View {
                 Ok(())
             }
         }
+    }
+
+    fn drop_namespace(&mut self, id: NamespaceId) -> Result<(), EditError> {
+        if self.collections.values().any(|view| view.collection.namespace == id) {
+            return Err(EditError::NamespaceInUse(id));
+        }
+        let old = Arc::make_mut(&mut self.namespaces).remove(&id);
+        self.forget_comments_on_nothing();
+        old.map(|_| ()).ok_or(EditError::NoNamespace(id))
+    }
+
+    fn forget_comments_on_nothing(&mut self) {
+        if self.comments.keys().all(|object| self.has(*object)) {
+            return;
+        }
+        let left = self.comments.iter().filter(|(object, _)| self.has(**object));
+        self.comments = Arc::new(left.map(|(object, text)| (*object, Arc::clone(text))).collect());
     }
 
     fn rename_collection(

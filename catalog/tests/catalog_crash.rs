@@ -14,10 +14,12 @@ use std::sync::{Arc, Mutex};
 use tidemark_catalog::collection::{
     CalendarInterval, Collection, CollectionKind, IntervalUnit, TimeseriesOptions,
 };
+use tidemark_catalog::comment::ObjectRef;
 use tidemark_catalog::edit::{CatalogEdit, Change};
 use tidemark_catalog::error::EditError;
 use tidemark_catalog::ids::{
-    BOOTSTRAP_ROLE, CollectionId, ColumnId, Lsn, NAMESPACE_PUBLIC, PartitionId, SchemaVersion, SegmentId,
+    BOOTSTRAP_ROLE, CollectionId, ColumnId, Lsn, NAMESPACE_PUBLIC, NamespaceId, PartitionId, SchemaVersion,
+    SegmentId,
 };
 use tidemark_catalog::partition::{Partition, PartitionState, TimeRange};
 use tidemark_catalog::producer::Producer;
@@ -25,6 +27,7 @@ use tidemark_catalog::schema::{NewColumn, Nullability, Schema};
 use tidemark_catalog::segment::{DeletedRows, Segment};
 use tidemark_catalog::store::CatalogFile;
 use tidemark_catalog::types::{ColumnType, TimeUnit};
+use tidemark_catalog::view::Namespace;
 use tidemark_catalog::{Bootstrap, Catalog};
 
 /// What a write that was not synced may leave behind.
@@ -248,6 +251,18 @@ fn more_steps(
             Change::RenameCollection { collection, namespace: NAMESPACE_PUBLIC, name: "renamed".to_owned() },
         ),
         CatalogEdit::new()
+            .with(Change::CreateNamespace(Namespace {
+                id: NAMESPACE,
+                name: "other".to_owned(),
+                owner: BOOTSTRAP_ROLE,
+            }))
+            .with(comment(ObjectRef::Namespace(NAMESPACE)))
+            .with(comment(ObjectRef::Collection(collection)))
+            .with(comment(ObjectRef::Column(collection, ColumnId(2)))),
+        CatalogEdit::new()
+            .with(Change::DropNamespace(NAMESPACE))
+            .with(Change::SetComment { object: ObjectRef::Collection(collection), text: None }),
+        CatalogEdit::new()
             .with(Change::DropPartition { collection, partition: partition.id })
             .with(Change::RemoveProducer("p".to_owned())),
     ];
@@ -256,6 +271,12 @@ fn more_steps(
         seen.push(describe(catalog));
     }
     Ok(())
+}
+
+const NAMESPACE: NamespaceId = NamespaceId(16999);
+
+fn comment(object: ObjectRef) -> Change {
+    Change::SetComment { object, text: Some("said".into()) }
 }
 
 fn describe(catalog: &Catalog) -> String {
@@ -272,7 +293,9 @@ fn describe(catalog: &Catalog) -> String {
             collection.timeseries().ttl
         )
     });
-    format!("{:?} {}", view.producers(), collections.collect::<String>())
+    let comments: Vec<_> = view.comments().collect();
+    let namespaces: Vec<_> = view.namespaces().map(|namespace| &namespace.name).collect();
+    format!("{:?} {comments:?} {namespaces:?} {}", view.producers(), collections.collect::<String>())
 }
 
 #[test]
@@ -392,6 +415,16 @@ fn edits_that_break_an_invariant_change_nothing() {
         ("another series key", options(|options| options.series_key.clear())),
         ("a key without time", new_with(|options| options.dedup_key = vec![ColumnId(2)])),
         ("a key without the series", new_with(|options| options.dedup_key = vec![ColumnId(1)])),
+        ("comment on nothing", CatalogEdit::new().with(comment(ObjectRef::Namespace(NAMESPACE)))),
+        ("namespace in use", CatalogEdit::new().with(Change::DropNamespace(NAMESPACE_PUBLIC))),
+        (
+            "namespace twice",
+            CatalogEdit::new().with(Change::CreateNamespace(Namespace {
+                id: NAMESPACE,
+                name: "public".to_owned(),
+                owner: BOOTSTRAP_ROLE,
+            })),
+        ),
         (
             "no such segment",
             CatalogEdit::new().with(Change::RetireSegment { collection: id, segment: SegmentId(8) }),
@@ -400,6 +433,41 @@ fn edits_that_break_an_invariant_change_nothing() {
     for (what, edit) in edits {
         assert!(catalog.commit(&edit).is_err(), "{what}");
         assert_eq!(describe(&catalog), before, "{what}");
+    }
+}
+
+#[test]
+fn comments_go_with_what_they_are_on() {
+    let file = FakeFile::default();
+    let catalog = open(&file);
+    let ids = ["a", "b"].map(|name| {
+        let id = catalog.allocate_collection().unwrap();
+        let edit = CatalogEdit::new()
+            .with(Change::CreateCollection(new_collection(id, name)))
+            .with(comment(ObjectRef::Collection(id)))
+            .with(comment(ObjectRef::Column(id, ColumnId(1))))
+            .with(comment(ObjectRef::Column(id, ColumnId(2))));
+        catalog.commit(&edit).unwrap();
+        id
+    });
+    let mut kept = (*new_collection(ids[0], "a")).clone();
+    let CollectionKind::Timeseries(options) = &mut kept.kind;
+    options.series_key.clear();
+    let edit = CatalogEdit::new().with(Change::DropCollection(ids[0])).with(Change::DropCollection(ids[1]));
+    catalog.commit(&edit).unwrap();
+    // The same again, without a series key, so that the other column can go.
+    let edit = CatalogEdit::new()
+        .with(Change::CreateCollection(Arc::new(kept.clone())))
+        .with(comment(ObjectRef::Column(ids[0], ColumnId(1))))
+        .with(comment(ObjectRef::Column(ids[0], ColumnId(2))));
+    catalog.commit(&edit).unwrap();
+    let schema = Arc::new(kept.schema.without_column(ColumnId(2)).unwrap());
+    let edit = CatalogEdit::new().with(Change::ReplaceSchema { collection: ids[0], schema });
+    catalog.commit(&edit).unwrap();
+    for catalog in [&catalog, &open(&file)] {
+        let view = catalog.view();
+        let left: Vec<_> = view.comments().collect();
+        assert_eq!(left, [(ObjectRef::Column(ids[0], ColumnId(1)), "said")]);
     }
 }
 

@@ -1,22 +1,28 @@
 //! Rows on their way in.
 
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
+use std::collections::BTreeSet;
+
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, new_null_array};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
 };
 use tidemark_catalog::collection::Collection;
-use tidemark_catalog::ids::ColumnId;
+use tidemark_catalog::ids::{ColumnId, SchemaVersion};
+use tidemark_catalog::schema::Column;
 
 use crate::error::WriteError;
 use crate::types::write_type;
 
-/// Rows for one collection, column by column. A column that is not in it is NULL in every row.
+/// Rows for one collection, column by column. A column that is not in it has its missing value in every
+/// row, which is NULL unless the column was added with another.
 #[derive(Clone, Debug)]
 pub struct WriteBatch {
     row_count: usize,
     columns: Vec<(ColumnId, ArrayRef)>,
     time_min: i64,
     time_max: i64,
+    /// What the writer knew of the collection.
+    schema_version: SchemaVersion,
 }
 
 /// Instants that PostgreSQL writes `-infinity` and `infinity`; no row can be there.
@@ -71,7 +77,14 @@ impl WriteBatch {
         }
         let time_min = values.iter().copied().min().expect("the batch has rows");
         let time_max = values.iter().copied().max().expect("the batch has rows");
-        Ok(WriteBatch { row_count, columns, time_min, time_max })
+        // Without a NULL that is said, the rows would have the missing value.
+        for column in collection.schema.columns().iter().filter(|column| column.missing.is_some()) {
+            if let Err(at) = columns.binary_search_by_key(&column.id, |(id, _)| *id) {
+                columns.insert(at, (column.id, new_null_array(&write_type(&column.column_type), row_count)));
+            }
+        }
+        let schema_version = collection.schema.version();
+        Ok(WriteBatch { row_count, columns, time_min, time_max, schema_version })
     }
 
     /// Rows that were checked when they were first written. `None` when they have no time.
@@ -86,13 +99,15 @@ impl WriteBatch {
         let time_min = values.iter().copied().min()?;
         let time_max = values.iter().copied().max()?;
         let rising = columns.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        rising.then_some(WriteBatch { row_count, columns, time_min, time_max })
+        let schema_version = collection.schema.version();
+        rising.then_some(WriteBatch { row_count, columns, time_min, time_max, schema_version })
     }
 
     /// A batch of no collection, for tests of what lies below collections.
     #[cfg(test)]
     pub(crate) fn unchecked_for_tests(columns: Vec<(ColumnId, ArrayRef)>) -> WriteBatch {
-        WriteBatch { row_count: columns[0].1.len(), columns, time_min: 0, time_max: 0 }
+        let (row_count, schema_version) = (columns[0].1.len(), SchemaVersion(1));
+        WriteBatch { row_count, columns, time_min: 0, time_max: 0, schema_version }
     }
 
     /// How many rows.
@@ -117,6 +132,48 @@ impl WriteBatch {
     /// Bytes of memory behind the columns.
     pub fn memory_bytes(&self) -> usize {
         self.columns.iter().map(|(_, array)| array.get_array_memory_size()).sum()
+    }
+}
+
+/// Where rows have no values.
+#[derive(Debug)]
+pub(crate) struct Gaps {
+    /// Columns that every batch has.
+    given: BTreeSet<ColumnId>,
+    /// Columns that are NULL in some row.
+    null: BTreeSet<ColumnId>,
+    /// The oldest version that a writer knew.
+    schema_version: SchemaVersion,
+}
+
+impl Gaps {
+    pub(crate) fn of(batch: &WriteBatch) -> Gaps {
+        let columns = batch.columns.iter();
+        let null = columns.clone().filter(|(_, array)| array.null_count() > 0);
+        Gaps {
+            given: columns.map(|(id, _)| *id).collect(),
+            null: null.map(|(id, _)| *id).collect(),
+            schema_version: batch.schema_version,
+        }
+    }
+
+    /// The gaps of both.
+    #[must_use]
+    pub(crate) fn and(mut self, mut other: Gaps) -> Gaps {
+        self.given.retain(|id| other.given.contains(id));
+        self.null.append(&mut other.null);
+        self.schema_version = self.schema_version.min(other.schema_version);
+        self
+    }
+
+    pub(crate) fn schema_version(&self) -> SchemaVersion {
+        self.schema_version
+    }
+
+    /// Whether the column is NULL in some row.
+    pub(crate) fn has(&self, column: &Column) -> bool {
+        let absent = !self.given.contains(&column.id) && column.missing.is_none();
+        absent || self.null.contains(&column.id)
     }
 }
 

@@ -17,9 +17,9 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use tidemark_catalog::collection::Collection;
-use tidemark_catalog::ids::Lsn;
+use tidemark_catalog::ids::{CollectionId, Lsn};
 
-use crate::batch::WriteBatch;
+use crate::batch::{Gaps, WriteBatch};
 use crate::collection::CollectionRuntime;
 use crate::engine::{CommitTicket, Inner, Numbering, Submitted, Write};
 use crate::error::{JobError, WalError, WriteError};
@@ -41,6 +41,8 @@ pub struct BulkWrite {
     engine: Arc<Inner>,
     runtime: Arc<CollectionRuntime>,
     row_count: u64,
+    /// Where its rows have no values; `None` without rows.
+    gaps: Option<Gaps>,
     /// Batches of a write that is small so far.
     kept: Vec<(WriteBatch, Charge)>,
     begun: Option<Begun>,
@@ -59,7 +61,7 @@ struct Begun {
 
 impl BulkWrite {
     pub(crate) fn new(engine: Arc<Inner>, runtime: Arc<CollectionRuntime>) -> BulkWrite {
-        BulkWrite { engine, runtime, row_count: 0, kept: Vec::new(), begun: None }
+        BulkWrite { engine, runtime, row_count: 0, gaps: None, kept: Vec::new(), begun: None }
     }
 
     /// Adds rows. Blocks while memory is short or the disk is behind, so not to be called where a
@@ -71,6 +73,11 @@ impl BulkWrite {
         let bytes = batch.memory_bytes();
         let charge = self.engine.charge_blocking(bytes)?;
         self.row_count += batch.row_count() as u64;
+        let gaps = Gaps::of(&batch);
+        self.gaps = Some(match self.gaps.take() {
+            None => gaps,
+            Some(known) => known.and(gaps),
+        });
         self.kept.push((batch, charge));
         let kept_bytes: usize = self.kept.iter().map(|(_, charge)| charge.bytes()).sum();
         if self.begun.is_none() && kept_bytes <= self.engine.options.bulk_record_bytes_max {
@@ -112,7 +119,7 @@ impl BulkWrite {
             engine.wait_committed(last)?;
         }
         let now = engine.env.clock.monotonic();
-        begun.rows.push(begun.begin, batch, charge, now);
+        begun.rows.push(begun.begin, batch, charge, now, &self.runtime.missing());
         if begun.rows.memory_bytes() >= engine.options.memtable_bytes_soft {
             self.stage()?;
         }
@@ -121,7 +128,7 @@ impl BulkWrite {
 
     /// Hands the rows in memory to the executor, and waits when it is behind.
     fn stage(&mut self) -> Result<(), WriteError> {
-        let collection = Arc::clone(&self.runtime.lock().collection);
+        let collection = self.engine.known_collection(&self.runtime);
         let begun = self.begun.as_mut().expect("it was begun");
         let memtable = std::mem::take(&mut begun.rows);
         let task = StageTask::new(Arc::clone(&self.runtime), collection, memtable);
@@ -172,7 +179,7 @@ impl BulkWrite {
             begun.staged.extend(task.wait()?);
         }
         fail::fail_point!("bulk::before_commit");
-        let written = commit(&self.engine, &self.runtime, begun, durability, number)?;
+        let written = commit(&self.engine, &self.runtime, begun, self.gaps.as_ref(), durability, number)?;
         if matches!(written, Submitted::Now(_)) {
             // Else dropping it undoes what was logged and staged.
             self.begun = None;
@@ -203,6 +210,7 @@ fn commit(
     engine: &Inner,
     runtime: &CollectionRuntime,
     begun: &mut Begun,
+    gaps: Option<&Gaps>,
     durability: Durability,
     number: Option<&BatchNumber>,
 ) -> Result<Submitted, WriteError> {
@@ -214,6 +222,7 @@ fn commit(
     if state.dropped {
         return Err(WriteError::NoSuchCollection(runtime.id));
     }
+    gaps.map_or(Ok(()), |gaps| state.check_required(gaps))?;
     let mut body = Vec::new();
     numbering.encode(&mut body);
     body.extend_from_slice(&begun.begin.0.to_le_bytes());
@@ -239,14 +248,15 @@ pub(crate) fn attach(
     staged: Vec<Arc<SegmentHandle>>,
     now: std::time::Duration,
 ) {
+    let missing = state.missing.clone();
     if staged.is_empty() {
-        state.active.push_bulk(lsn, begin, rows, now);
+        state.active.push_bulk(lsn, begin, rows, now, &missing);
         return;
     }
     // What was committed before is flushed before.
     state.freeze();
     let mut memtable = Memtable::default();
-    memtable.push_bulk(lsn, begin, rows, now);
+    memtable.push_bulk(lsn, begin, rows, now, &missing);
     state.push_staged(memtable, staged, lsn, begin);
 }
 
@@ -299,6 +309,11 @@ impl StageTask {
     ) -> Arc<StageTask> {
         let outcome = Mutex::new(Outcome::Waiting);
         Arc::new(StageTask { runtime, collection, memtable, outcome, done: Condvar::new() })
+    }
+
+    /// Whose rows they are.
+    pub(crate) fn collection(&self) -> CollectionId {
+        self.runtime.id
     }
 
     /// Writes the segments.

@@ -14,15 +14,19 @@ use std::time::Duration;
 
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn, PartitionId};
+use tidemark_catalog::schema::{Column, Nullability};
 use tidemark_catalog::types::ColumnType;
 
+use crate::batch::Gaps;
 use crate::dedup::index::LayerIndex;
 use crate::dedup::resolve::{Layer, LayerRows};
+use crate::error::{MissingValueError, WriteError};
 use crate::memtable::Memtable;
 use crate::memtable::budget::Budget;
 use crate::memtable::symbols::SymbolDictionary;
+use crate::missing::MissingValues;
 use crate::segment::handle::SegmentHandle;
-use crate::snapshot::{CollectionSnapshot, SnapshotChunk, StagedSegment};
+use crate::snapshot::{CollectionSnapshot, NewSnapshot, SnapshotChunk, StagedSegment};
 
 /// The dictionaries of a collection's symbol columns.
 #[derive(Clone, Debug, Default)]
@@ -34,14 +38,29 @@ impl SymbolDictionaries {
         self.0.get(&id)
     }
 
-    fn extended_for(&self, collection: &Collection) -> SymbolDictionaries {
-        let mut dictionaries = (*self.0).clone();
-        for column in collection.schema.columns() {
-            if column.column_type == ColumnType::Symbol {
-                dictionaries.entry(column.id).or_default();
-            }
-        }
-        SymbolDictionaries(Arc::new(dictionaries))
+    /// All of them, by column.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ColumnId, &Arc<SymbolDictionary>)> {
+        self.0.iter().map(|(id, dictionary)| (*id, dictionary))
+    }
+
+    fn adapted_to(&self, collection: &Collection) -> SymbolDictionaries {
+        let columns = collection.schema.columns().iter();
+        let symbols = columns.filter(|column| column.column_type == ColumnType::Symbol);
+        let dictionaries =
+            symbols.map(|column| (column.id, self.get(column.id).cloned().unwrap_or_default()));
+        SymbolDictionaries(Arc::new(dictionaries.collect()))
+    }
+
+    /// Whether the column can be written. The dictionary of a symbol column that was dropped goes while
+    /// a flush or merge that began before may still think of the column.
+    pub(crate) fn allow(&self, column: &Column) -> bool {
+        column.column_type != ColumnType::Symbol || self.get(column.id).is_some()
+    }
+
+    /// These, and those of the others that are not among them.
+    fn and(&self, others: &SymbolDictionaries) -> SymbolDictionaries {
+        let all = others.0.iter().chain(self.0.iter());
+        SymbolDictionaries(Arc::new(all.map(|(id, dictionary)| (*id, Arc::clone(dictionary))).collect()))
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -106,6 +125,8 @@ pub(crate) struct CollectionRuntime {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) collection: Arc<Collection>,
+    /// At any moment those of all columns that somebody may know.
+    pub(crate) missing: MissingValues,
     pub(crate) active: Memtable,
     /// The keys of the active memtable, for a collection with a `dedup_key`.
     active_keys: Option<Arc<LayerIndex>>,
@@ -128,6 +149,8 @@ pub(crate) struct State {
     pub(crate) deletes_published: u64,
     /// How many deletes are under way; merges wait for them.
     pub(crate) deletes: usize,
+    /// Columns that are about to be NOT NULL: from now on nobody writes NULL to them.
+    pub(crate) becoming_required: Vec<Column>,
     /// Somebody is flushing; there is at most one, so that memtables are published in order.
     flushing: bool,
 }
@@ -137,16 +160,17 @@ impl CollectionRuntime {
         collection: Arc<Collection>,
         segments: Vec<Arc<SegmentHandle>>,
         budget: &Arc<Budget>,
-    ) -> CollectionRuntime {
+    ) -> Result<CollectionRuntime, MissingValueError> {
+        let symbols = SymbolDictionaries::default().adapted_to(&collection);
         let has_keys = !collection.timeseries().dedup_key.is_empty();
-        CollectionRuntime {
+        Ok(CollectionRuntime {
             id: collection.id,
-            symbols: RwLock::new(SymbolDictionaries::default().extended_for(&collection)),
             publishing: Mutex::default(),
             turns: Arc::default(),
             flushed: Condvar::new(),
             deleted: Condvar::new(),
             state: Mutex::new(State {
+                missing: MissingValues::new(&collection, &symbols)?,
                 flushed_lsn: collection.flushed_lsn,
                 deletes_published: 0,
                 collection,
@@ -161,9 +185,11 @@ impl CollectionRuntime {
                 merge_not_before: Duration::ZERO,
                 merge_epoch: 0,
                 deletes: 0,
+                becoming_required: Vec::new(),
                 flushing: false,
             }),
-        }
+            symbols: RwLock::new(symbols),
+        })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -223,13 +249,38 @@ impl CollectionRuntime {
         self.symbols.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes over a new version of the schema.
-    pub(crate) fn replace_collection(&self, collection: &Arc<Collection>) {
-        // Dictionaries first: a writer that knows a column finds its dictionary.
-        let mut symbols = self.symbols.write().unwrap_or_else(PoisonError::into_inner);
-        *symbols = symbols.extended_for(collection);
-        drop(symbols);
-        self.lock().collection = Arc::clone(collection);
+    pub(crate) fn missing(&self) -> MissingValues {
+        self.lock().missing.clone()
+    }
+
+    /// Before the catalog knows what the collection will be: whoever learns of a column then finds its
+    /// dictionary and its missing value, and no NULL comes to columns that are not to have any.
+    pub(crate) fn prepare(
+        &self,
+        next: &Collection,
+        becoming_required: Vec<Column>,
+    ) -> Result<(), MissingValueError> {
+        let symbols = self.symbols().adapted_to(next);
+        let missing = MissingValues::new(next, &symbols)?;
+        let mut state = self.lock();
+        // What the collection loses stays until it is lost.
+        state.missing = state.missing.and(&missing);
+        let mut known = self.symbols.write().unwrap_or_else(PoisonError::into_inner);
+        *known = known.and(&symbols);
+        state.becoming_required = becoming_required;
+        Ok(())
+    }
+
+    /// Takes over what the catalog says now: after a change that was prepared, or instead of it.
+    pub(crate) fn adopt(&self, collection: &Arc<Collection>) -> Result<(), MissingValueError> {
+        let symbols = self.symbols().adapted_to(collection);
+        let missing = MissingValues::new(collection, &symbols)?;
+        let mut state = self.lock();
+        *self.symbols.write().unwrap_or_else(PoisonError::into_inner) = symbols;
+        state.missing = missing;
+        state.collection = Arc::clone(collection);
+        state.becoming_required.clear();
+        Ok(())
     }
 }
 
@@ -287,7 +338,30 @@ impl State {
         frozen + self.active.memory_bytes()
     }
 
-    pub(crate) fn snapshot_at(&self, lsn: Lsn, symbols: SymbolDictionaries) -> CollectionSnapshot {
+    /// Refuses rows with NULL where the collection has none now: they may have been made when it had.
+    pub(crate) fn check_required(&self, gaps: &Gaps) -> Result<(), WriteError> {
+        if gaps.schema_version() == self.collection.schema.version() && self.becoming_required.is_empty() {
+            return Ok(());
+        }
+        let required = self.collection.schema.columns().iter();
+        let required = required.filter(|column| column.nullability == Nullability::Required);
+        match required.chain(&self.becoming_required).find(|column| gaps.has(column)) {
+            None => Ok(()),
+            Some(column) => Err(WriteError::NullInRequiredColumn {
+                relation: self.collection.name.clone(),
+                column: column.name.clone(),
+            }),
+        }
+    }
+
+    /// What is seen at a position. `known` is what the catalog says of the collection: where it is
+    /// newer than the state, readers may know it already.
+    pub(crate) fn snapshot_at(
+        &self,
+        lsn: Lsn,
+        known: Option<&Arc<Collection>>,
+        symbols: SymbolDictionaries,
+    ) -> CollectionSnapshot {
         let mut chunks = Vec::new();
         let mut staged = Vec::new();
         let mut layers = Vec::new();
@@ -309,8 +383,18 @@ impl State {
         }
         add_chunks(&mut chunks, &self.active, self.active_keys.as_ref(), lsn);
         layers.extend(self.active_keys.as_ref().map(|keys| memtable_layer(&self.active, keys, lsn)));
-        let segments = Arc::clone(&self.segments);
-        CollectionSnapshot::new(Arc::clone(&self.collection), lsn, chunks, segments, staged, layers, symbols)
+        let own = &self.collection;
+        let collection = known.filter(|known| known.schema.version() > own.schema.version()).unwrap_or(own);
+        CollectionSnapshot::new(NewSnapshot {
+            collection: Arc::clone(collection),
+            lsn,
+            chunks,
+            segments: Arc::clone(&self.segments),
+            staged,
+            layers,
+            symbols,
+            missing: self.missing.clone(),
+        })
     }
 }
 

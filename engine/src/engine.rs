@@ -5,7 +5,7 @@
 //! | write | [`Engine::write`] → log → active memtable → [`CommitTicket`] |
 //! | bulk write | [`Engine::bulk_write`] → [`crate::bulk`] |
 //! | read | [`Engine::snapshot`] → [`crate::read::plan`] |
-//! | change collections | [`Engine::create_collection`], [`Engine::add_columns`], [`Engine::drop_collections`] |
+//! | change collections | [`Engine::create_collection`], [`Engine::drop_collections`], [`crate::alter`] |
 //! | background | log thread, job threads; or [`Engine::step`] in a world without threads |
 //!
 //! Lock order: a collection's `turns` → `ddl` → collections' states, by rising id → `bulk` → the log's queue. The catalog's
@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -30,7 +30,7 @@ use tidemark_catalog::segment::Segment;
 use tidemark_catalog::view::View;
 use tokio::sync::oneshot;
 
-use crate::batch::WriteBatch;
+use crate::batch::{Gaps, WriteBatch};
 use crate::bulk::BulkWrite;
 use crate::catalog_file::{Reserve, is_disk_full};
 use crate::collection::{CollectionRuntime, State, SymbolDictionaries};
@@ -68,7 +68,7 @@ const AGE_INTERVAL: Duration = Duration::from_secs(1);
 /// The open engine.
 #[derive(Debug)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     threads: Mutex<Vec<Box<dyn Join>>>,
     /// Held for as long as the data directory is open.
     _lock: Box<dyn LockGuard>,
@@ -401,6 +401,7 @@ impl Engine {
             .iter()
             .map(|id| self.inner.runtime(*id).ok_or(ReadError::NoSuchCollection(*id)))
             .collect::<Result<Vec<_>, _>>()?;
+        let view = self.view();
         let states: Vec<_> = runtimes.iter().map(|runtime| runtime.lock()).collect();
         if let Some(at) = states.iter().position(|state| state.dropped) {
             return Err(ReadError::NoSuchCollection(ids[at]));
@@ -408,10 +409,10 @@ impl Engine {
         // Read under the locks: no row up to this position is still on its way into a memtable, and
         // no segment with rows after it can appear.
         let lsn = self.inner.wal.visible_lsn();
-        let collections = runtimes
-            .iter()
-            .zip(&states)
-            .map(|(runtime, state)| (runtime.id, Arc::new(state.snapshot_at(lsn, runtime.symbols()))));
+        let collections = runtimes.iter().zip(&states).map(|(runtime, state)| {
+            let known = view.collection(runtime.id).map(|known| &known.collection);
+            (runtime.id, Arc::new(state.snapshot_at(lsn, known, runtime.symbols())))
+        });
         Ok(Snapshot { lsn, collections: collections.collect() })
     }
 
@@ -432,40 +433,9 @@ impl Engine {
             flushed_lsn: Lsn::ZERO,
         });
         inner.commit_edit(&CatalogEdit::new().with(Change::CreateCollection(Arc::clone(&collection))))?;
-        let runtime = CollectionRuntime::new(Arc::clone(&collection), Vec::new(), &inner.budget);
+        let runtime = CollectionRuntime::new(Arc::clone(&collection), Vec::new(), &inner.budget)?;
         inner.lock_collections_mut().insert(collection.id, Arc::new(runtime));
         Ok(collection)
-    }
-
-    /// Adds columns; a column that is there already under the same name and type is left alone, so
-    /// that two writers may add the same one.
-    ///
-    /// # Errors
-    /// The collection does not exist, a name is taken by a column of another type, or the catalog
-    /// fails.
-    pub fn add_columns(
-        &self,
-        id: CollectionId,
-        columns: Vec<NewColumn>,
-    ) -> Result<Arc<Collection>, DdlError> {
-        let inner = &self.inner;
-        let _ddl = inner.lock_ddl();
-        let runtime = inner.runtime(id).ok_or(EditError::NoCollection(id))?;
-        let collection = Arc::clone(&runtime.lock().collection);
-        let missing = |column: &NewColumn| {
-            let known = collection.schema.column_by_name(&column.name);
-            known.is_none_or(|known| known.column_type != column.column_type)
-        };
-        let columns: Vec<NewColumn> = columns.into_iter().filter(missing).collect();
-        if columns.is_empty() {
-            return Ok(collection);
-        }
-        let schema = Arc::new(collection.schema.with_columns(columns)?);
-        let change = Change::ReplaceSchema { collection: id, schema };
-        let view = inner.commit_edit(&CatalogEdit::new().with(change))?;
-        let collection = &view.collection(id).ok_or(EditError::NoCollection(id))?.collection;
-        runtime.replace_collection(collection);
-        Ok(Arc::clone(collection))
     }
 
     /// An id for a new object that SQL names, never given before.
@@ -481,8 +451,16 @@ impl Engine {
     /// # Errors
     /// A collection does not exist, or the catalog fails.
     pub fn drop_collections(&self, ids: &[CollectionId]) -> Result<(), DdlError> {
+        self.drop_with(ids, Vec::new())
+    }
+
+    /// The same, with changes of the catalog that the engine does not look at.
+    ///
+    /// # Errors
+    /// A collection does not exist, or the catalog does not take the changes.
+    pub fn drop_with(&self, ids: &[CollectionId], more: Vec<Change>) -> Result<(), DdlError> {
         let inner = &self.inner;
-        if ids.is_empty() {
+        if ids.is_empty() && more.is_empty() {
             return Ok(());
         }
         let _ddl = inner.lock_ddl();
@@ -490,6 +468,7 @@ impl Engine {
         let runtimes = ids.iter().map(find).collect::<Result<Vec<_>, _>>()?;
         let mut edit = CatalogEdit::new();
         ids.iter().for_each(|id| edit.push(Change::DropCollection(*id)));
+        more.into_iter().for_each(|change| edit.push(change));
         inner.commit_edit(&edit)?;
         for runtime in runtimes {
             let _publishing = runtime.begin_publishing();
@@ -630,6 +609,7 @@ impl Drop for Engine {
 
 impl Inner {
     pub(crate) fn run(&self, job: Job) {
+        let _running = self.executor.begin(&job);
         match job {
             Job::Flush(id) => flush::run(self, id),
             Job::Stage(task) => task.run(self),
@@ -713,13 +693,14 @@ impl Inner {
     /// there were.
     pub(crate) fn snapshot_of_log(&self, id: CollectionId) -> Result<(CollectionSnapshot, u64), ReadError> {
         let runtime = self.runtime(id).ok_or(ReadError::NoSuchCollection(id))?;
+        let known = self.known_collection(&runtime);
         let state = runtime.lock();
         if state.dropped {
             return Err(ReadError::NoSuchCollection(id));
         }
         // Under the lock no row of the collection has a place and is not in a memtable.
         let lsn = Lsn(self.wal.next_lsn().0 - 1);
-        Ok((state.snapshot_at(lsn, runtime.symbols()), state.deletes_published))
+        Ok((state.snapshot_at(lsn, Some(&known), runtime.symbols()), state.deletes_published))
     }
 
     pub(crate) fn submit_numbered(
@@ -761,7 +742,9 @@ impl Inner {
             return Err(WriteError::NoSuchCollection(ids[at]));
         }
         for write in &writes {
-            self.check_watch(write, &states[runtime_at(write.collection)])?;
+            let state = &states[runtime_at(write.collection)];
+            state.check_required(&Gaps::of(&write.batch))?;
+            self.check_watch(write, state)?;
         }
         let kind = numbering.kind(RecordKind::Write, RecordKind::SequencedWrite);
         let appended = self.wal.append(kind, body, durability)?;
@@ -772,7 +755,8 @@ impl Inner {
             self.metrics.rows_written.add(write.batch.row_count() as u64);
             let charge = write.charge.expect("it was taken above");
             let at = runtime_at(write.collection);
-            states[at].active.push(appended.lsn, write.batch, charge, now);
+            let missing = states[at].missing.clone();
+            states[at].active.push(appended.lsn, write.batch, charge, now, &missing);
         }
         // Only now: a memtable that is frozen holds its last commit whole.
         for (id, state) in ids.iter().zip(&mut states) {
@@ -988,12 +972,23 @@ impl Inner {
         self.bulk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_ddl(&self) -> MutexGuard<'_, ()> {
+    /// What a collection is to a writer who knows the most of it; the catalog tells writers first.
+    pub(crate) fn known_collection(&self, runtime: &CollectionRuntime) -> Arc<Collection> {
+        let known = self.catalog.view().collection(runtime.id).map(|known| Arc::clone(&known.collection));
+        known.unwrap_or_else(|| Arc::clone(&runtime.lock().collection))
+    }
+
+    pub(crate) fn lock_ddl(&self) -> MutexGuard<'_, ()> {
         self.ddl.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// The file of a segment.
+pub fn segment_file(data_directory: &Path, collection: CollectionId, segment: SegmentId) -> PathBuf {
+    path(data_directory, collection, segment)
+}
+
 /// The directory of a collection's segments, for tools that read them as plain Parquet.
-pub fn segment_directory(data_directory: &Path, collection: CollectionId) -> std::path::PathBuf {
+pub fn segment_directory(data_directory: &Path, collection: CollectionId) -> PathBuf {
     directory(data_directory, collection)
 }

@@ -140,6 +140,9 @@ pub enum OpenError {
     /// The catalog could not be changed.
     #[error("cannot change the catalog")]
     Edit(#[from] EditError),
+    /// The value of a column in older rows.
+    #[error(transparent)]
+    Missing(#[from] MissingValueError),
     /// The log could not be read back.
     #[error(transparent)]
     Wal(#[from] WalOpenError),
@@ -154,6 +157,22 @@ pub enum OpenError {
     Spawn(#[source] io::Error),
 }
 
+/// Why the value that a column has in older rows cannot be had.
+#[derive(Debug, Error)]
+pub enum MissingValueError {
+    /// The catalog has something else.
+    #[error("the value of column \"{column}\" in older rows cannot be understood")]
+    NotUnderstood {
+        /// The column.
+        column: String,
+        /// Why.
+        source: WalFormatError,
+    },
+    /// The dictionary of a symbol column did not take its text.
+    #[error(transparent)]
+    Symbols(WriteError),
+}
+
 /// Why collections were not changed. Nothing was.
 #[derive(Debug, Error)]
 pub enum DdlError {
@@ -163,6 +182,26 @@ pub enum DdlError {
     /// The catalog did not take it.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// A column is part of a key, which a collection cannot be without.
+    #[error("column \"{0}\" is part of a key")]
+    KeyColumn(String),
+    /// NULL in a column that is not to have any.
+    #[error("column \"{column}\" of relation \"{relation}\" contains null values")]
+    ContainsNull {
+        /// The collection.
+        relation: String,
+        /// The column.
+        column: String,
+    },
+    /// The value of a column in older rows.
+    #[error(transparent)]
+    Missing(#[from] MissingValueError),
+    /// Rows that were to be looked at cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The log failed while commits under way were waited for.
+    #[error("cannot wait for commits that are under way")]
+    Wait(#[source] JobError),
 }
 
 /// Why rows were not written. Unless a variant says otherwise, nothing of the write was applied.
@@ -268,6 +307,9 @@ pub enum ReadError {
     /// The collection is gone, or never was.
     #[error("collection {0} does not exist")]
     NoSuchCollection(CollectionId),
+    /// The column is gone, or never was.
+    #[error("column {0} does not exist")]
+    NoSuchColumn(ColumnId),
     /// Arrow refused a computation.
     #[error("cannot compute on columns: {0}")]
     Arrow(Arc<arrow::error::ArrowError>),

@@ -14,6 +14,7 @@ use tidemark_catalog::ids::CollectionId;
 use crate::bulk::StageTask;
 use crate::env::Clock;
 use crate::error::JobError;
+use crate::inspect::{JobPhase, JobState};
 
 pub(crate) mod flush;
 pub(crate) mod gc;
@@ -49,6 +50,19 @@ impl Job {
             Job::TruncateLog | Job::Retain => 2,
             Job::CollectGarbage => 3,
             Job::Merge => 4,
+        }
+    }
+
+    /// What it is called, and of which collection it is.
+    fn name(&self) -> (&'static str, Option<CollectionId>) {
+        match self {
+            Job::Flush(id) => ("flush", Some(*id)),
+            Job::Stage(task) => ("stage", Some(task.collection())),
+            Job::Merge => ("merge", None),
+            Job::TruncateLog => ("truncate log", None),
+            Job::CollectGarbage => ("collect garbage", None),
+            Job::Retain => ("retain", None),
+            Job::Age => ("age", None),
         }
     }
 
@@ -94,6 +108,7 @@ pub(crate) struct Executor {
 #[derive(Debug, Default)]
 struct State {
     queue: Vec<Queued>,
+    running: Vec<Running>,
     next_sequence: u64,
     stopping: bool,
 }
@@ -106,7 +121,59 @@ struct Queued {
     sequence: u64,
 }
 
+/// A job that somebody runs.
+#[derive(Debug)]
+struct Running {
+    name: &'static str,
+    collection: Option<CollectionId>,
+    /// On the monotonic clock.
+    since: Duration,
+    sequence: u64,
+}
+
+/// A job is running for as long as there is this.
+#[derive(Debug)]
+pub(crate) struct RunningGuard<'a> {
+    executor: &'a Executor,
+    sequence: u64,
+}
+
+impl Drop for RunningGuard<'_> {
+    fn drop(&mut self) {
+        self.executor.lock().running.retain(|running| running.sequence != self.sequence);
+    }
+}
+
 impl Executor {
+    /// Notes that a job is being run.
+    pub(crate) fn begin(&self, job: &Job) -> RunningGuard<'_> {
+        let (name, collection) = job.name();
+        let since = self.clock.monotonic();
+        let mut state = self.lock();
+        let sequence = state.next_sequence;
+        state.next_sequence += 1;
+        state.running.push(Running { name, collection, since, sequence });
+        RunningGuard { executor: self, sequence }
+    }
+
+    /// What is run, longest first, and what waits, soonest first.
+    pub(crate) fn jobs(&self) -> Vec<JobState> {
+        let now = self.clock.monotonic();
+        let state = self.lock();
+        let running = state.running.iter().map(|it| JobState {
+            name: it.name,
+            collection: it.collection,
+            phase: JobPhase::Running(now.saturating_sub(it.since)),
+        });
+        let mut waiting: Vec<&Queued> = state.queue.iter().collect();
+        waiting.sort_by_key(|queued| (queued.due, queued.job.urgency(), queued.sequence));
+        let waiting = waiting.into_iter().map(|queued| {
+            let (name, collection) = queued.job.name();
+            JobState { name, collection, phase: JobPhase::Waiting(queued.due.saturating_sub(now)) }
+        });
+        running.chain(waiting).collect()
+    }
+
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Executor {
         Executor { clock, state: Mutex::default(), wake: Condvar::new(), stopped: Condvar::new() }
     }
@@ -229,6 +296,25 @@ mod tests {
         assert_eq!(taken(&executor), [""; 0]);
         world.advance(Duration::from_secs(2));
         assert_eq!(taken(&executor), ["TruncateLog"]);
+    }
+
+    #[test]
+    fn what_runs_and_what_waits_is_told() {
+        let world = World::new(1);
+        let executor = Executor::new(world.env().clock);
+        executor.submit(Job::Age, Duration::from_secs(9));
+        executor.submit(Job::Flush(CollectionId(7)), Duration::ZERO);
+        let job = executor.take_due().unwrap();
+        let running = executor.begin(&job);
+        world.advance(Duration::from_secs(2));
+        let told = |executor: &Executor| -> Vec<_> {
+            executor.jobs().into_iter().map(|job| (job.name, job.collection, job.phase)).collect()
+        };
+        let age = ("age", None, JobPhase::Waiting(Duration::from_secs(7)));
+        let flush = ("flush", Some(CollectionId(7)), JobPhase::Running(Duration::from_secs(2)));
+        assert_eq!(told(&executor), [flush, age]);
+        drop(running);
+        assert_eq!(told(&executor), [age]);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! The crate knows no SQL, no wire protocol and no DataFusion. Clock, files, randomness and threads
 //! come in through [`env`]; [`durable`] alone syncs and renames.
 
+pub mod alter;
 pub mod batch;
 pub mod bulk;
 mod catalog_file;
@@ -23,10 +24,12 @@ mod durable;
 pub mod engine;
 pub mod env;
 pub mod error;
+pub mod inspect;
 mod jobs;
 mod manifest;
 pub mod memtable;
 pub mod metrics;
+pub mod missing;
 pub mod options;
 pub mod pressure;
 pub mod producers;

@@ -12,13 +12,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use tidemark_catalog::ids::{ColumnId, Lsn};
 
 use crate::batch::WriteBatch;
 use crate::memtable::budget::Charge;
+use crate::missing::MissingValues;
 
 pub mod budget;
 pub mod symbols;
@@ -32,7 +33,7 @@ const MERGE_ROWS_MAX: usize = 4096;
 /// Rows that were committed one after another.
 #[derive(Debug)]
 pub(crate) struct Chunk {
-    /// By rising column id; a column that is missing is NULL in every row.
+    /// By rising column id; one that is not there has its missing value in every row.
     columns: Vec<(ColumnId, ArrayRef)>,
     row_count: usize,
     /// Where the rows of each commit end, by rising LSN.
@@ -102,14 +103,14 @@ impl Chunk {
         }
     }
 
-    fn merge(chunks: &[Arc<Chunk>]) -> Result<Chunk, ArrowError> {
+    fn merge(chunks: &[Arc<Chunk>], missing: &MissingValues) -> Result<Chunk, ArrowError> {
         let mut ids: Vec<ColumnId> =
             chunks.iter().flat_map(|chunk| chunk.columns.iter().map(|(id, _)| *id)).collect();
         ids.sort_unstable();
         ids.dedup();
         let columns = ids
             .into_iter()
-            .map(|id| Ok((id, concat_column(chunks, id)?)))
+            .map(|id| Ok((id, concat_column(chunks, id, missing)?)))
             .collect::<Result<Vec<_>, ArrowError>>()?;
         let mut commits: Vec<CommitEnd> = Vec::new();
         let mut row_count = 0;
@@ -130,15 +131,17 @@ impl Chunk {
     }
 }
 
-fn concat_column(chunks: &[Arc<Chunk>], id: ColumnId) -> Result<ArrayRef, ArrowError> {
+fn concat_column(
+    chunks: &[Arc<Chunk>],
+    id: ColumnId,
+    missing: &MissingValues,
+) -> Result<ArrayRef, ArrowError> {
     let data_type = chunks.iter().find_map(|chunk| chunk.column(id)).expect("one has it").data_type();
-    let arrays: Vec<ArrayRef> = chunks
-        .iter()
-        .map(|chunk| match chunk.column(id) {
-            Some(array) => Arc::clone(array),
-            None => new_null_array(data_type, chunk.row_count),
-        })
-        .collect();
+    let arrays = chunks.iter().map(|chunk| match chunk.column(id) {
+        Some(array) => Ok(Arc::clone(array)),
+        None => missing.array_or_null(id, data_type, chunk.row_count),
+    });
+    let arrays = arrays.collect::<Result<Vec<ArrayRef>, ArrowError>>()?;
     let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
     let merged = arrow::compute::concat(&arrays)?;
     // Views keep the buffers of all that they were made from: copy what they point at.
@@ -164,20 +167,34 @@ pub(crate) struct Memtable {
 
 impl Memtable {
     /// Adds rows that were committed after all that are here.
-    pub(crate) fn push(&mut self, lsn: Lsn, batch: WriteBatch, charge: Charge, now: Duration) {
+    pub(crate) fn push(
+        &mut self,
+        lsn: Lsn,
+        batch: WriteBatch,
+        charge: Charge,
+        now: Duration,
+        missing: &MissingValues,
+    ) {
         self.log_floor = self.log_floor.or(Some(lsn));
-        self.push_chunk(lsn, Arc::new(Chunk::new(lsn, batch, charge)), now);
+        self.push_chunk(lsn, Arc::new(Chunk::new(lsn, batch, charge)), now, missing);
     }
 
     /// Takes over the rows of a bulk write that began at `begin` and is committed at `lsn`.
-    pub(crate) fn push_bulk(&mut self, lsn: Lsn, begin: Lsn, staged: &Memtable, now: Duration) {
+    pub(crate) fn push_bulk(
+        &mut self,
+        lsn: Lsn,
+        begin: Lsn,
+        staged: &Memtable,
+        now: Duration,
+        missing: &MissingValues,
+    ) {
         for chunk in &staged.chunks {
             self.log_floor = Some(self.log_floor.map_or(begin, |floor| floor.min(begin)));
-            self.push_chunk(lsn, Arc::new(chunk.committed_at(lsn)), now);
+            self.push_chunk(lsn, Arc::new(chunk.committed_at(lsn)), now, missing);
         }
     }
 
-    fn push_chunk(&mut self, lsn: Lsn, chunk: Arc<Chunk>, now: Duration) {
+    fn push_chunk(&mut self, lsn: Lsn, chunk: Arc<Chunk>, now: Duration, missing: &MissingValues) {
         assert!(self.lsn_max.is_none_or(|last| last <= lsn), "commits come in order");
         if self.chunks.is_empty() {
             self.first_write = now;
@@ -186,12 +203,12 @@ impl Memtable {
         self.lsn_min = self.lsn_min.or(Some(lsn));
         self.lsn_max = Some(lsn);
         self.chunks.push(chunk);
-        self.merge_small_chunks();
+        self.merge_small_chunks(missing);
     }
 
-    fn merge_small_chunks(&mut self) {
+    fn merge_small_chunks(&mut self, missing: &MissingValues) {
         while let Some(start) = mergeable_tail(&self.chunks) {
-            match Chunk::merge(&self.chunks[start..]) {
+            match Chunk::merge(&self.chunks[start..], missing) {
                 Ok(merged) => {
                     self.chunks.truncate(start);
                     self.chunks.push(Arc::new(merged));
@@ -258,7 +275,7 @@ mod tests {
         let array: ArrayRef = Arc::new(Int32Array::from(vec![number]));
         let charge = budget.charge(array.get_array_memory_size());
         let lsn = Lsn(u64::try_from(number).unwrap() + 1);
-        memtable.push(lsn, batch(vec![(1, array)]), charge, Duration::ZERO);
+        memtable.push(lsn, batch(vec![(1, array)]), charge, Duration::ZERO, &MissingValues::default());
     }
 
     fn numbers_at(memtable: &Memtable, lsn: u64) -> Vec<i32> {
@@ -305,7 +322,8 @@ mod tests {
             if number >= 6 {
                 columns.push((2, Arc::new(StringViewArray::from(vec!["later"]))));
             }
-            memtable.push(Lsn(number + 1), batch(columns), budget.charge(1), Duration::ZERO);
+            let missing = MissingValues::default();
+            memtable.push(Lsn(number + 1), batch(columns), budget.charge(1), Duration::ZERO, &missing);
         }
         let merged = memtable.chunks()[0].column(ColumnId(2)).unwrap();
         assert_eq!((memtable.chunks().len(), merged.null_count()), (1, 6));

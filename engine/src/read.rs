@@ -18,6 +18,7 @@ use tidemark_catalog::schema::Nullability;
 use crate::dedup::index::LayerIndex;
 use crate::dedup::resolve::Resolution;
 use crate::error::ReadError;
+use crate::missing::MissingValues;
 use crate::read::predicate::Predicate;
 use crate::read::symbols::TextTable;
 use crate::read::unit::UnitBlocks;
@@ -102,6 +103,7 @@ pub(crate) struct Shared {
     pub(crate) request: ScanRequest,
     pub(crate) schema: SchemaRef,
     pub(crate) symbols: crate::collection::SymbolDictionaries,
+    pub(crate) missing: MissingValues,
     /// Which rows of a collection with a `dedup_key` are seen.
     pub(crate) resolution: Option<Arc<Resolution>>,
     /// The types of the columns that are read, those of predicates among them.
@@ -127,6 +129,7 @@ impl Shared {
             schema: answer_schema(collection, &request),
             resolution: snapshot.resolution()?,
             symbols: snapshot.symbols().clone(),
+            missing: snapshot.missing().clone(),
             read_types: read_types.collect(),
             text_tables: request.predicates.iter().map(|_| TextTable::default()).collect(),
             request,
@@ -138,8 +141,8 @@ impl Shared {
         self.read_types.get(&id)
     }
 
-    /// Which rows fulfil a predicate of the request; no array stands for a column that is NULL in
-    /// all of `row_count` rows.
+    /// Which rows fulfil a predicate of the request; no array stands for a column that none of
+    /// `row_count` rows has.
     pub(crate) fn evaluate(
         &self,
         predicate: usize,
@@ -150,7 +153,8 @@ impl Shared {
         let predicate = &self.request.predicates[predicate];
         match (array, self.symbols.get(predicate.column())) {
             (Some(array), Some(dictionary)) => Ok(symbols::evaluate(predicate, array, dictionary, table)?),
-            (array, _) => predicate.evaluate(array, row_count),
+            (Some(array), None) => Ok(predicate.evaluate_array(array)?),
+            (None, _) => Ok(BooleanArray::from(vec![self.missing.fulfil(predicate)?; row_count])),
         }
     }
 }
@@ -212,10 +216,15 @@ fn answer_schema(collection: &Collection, request: &ScanRequest) -> SchemaRef {
 /// Plans a scan: skips what statistics rule out and divides the rest.
 ///
 /// # Errors
-/// A segment is missing or damaged.
+/// A segment is missing or damaged, or a column was dropped.
 pub fn plan(snapshot: &CollectionSnapshot, mut request: ScanRequest) -> Result<Scan, ReadError> {
     request.predicates.sort_by_key(Predicate::is_slow);
     let collection = snapshot.collection();
+    let of_predicates = request.predicates.iter().map(Predicate::column);
+    let mut columns = request.columns.iter().copied().chain(of_predicates);
+    if let Some(gone) = columns.find(|id| collection.schema.column(*id).is_none()) {
+        return Err(ReadError::NoSuchColumn(gone));
+    }
     let mut statistics = ScanStatistics::default();
     let mut units = Vec::new();
     let bounds = predicate::time_bounds(&request.predicates, collection.timeseries().time_key);
@@ -232,7 +241,7 @@ pub fn plan(snapshot: &CollectionSnapshot, mut request: ScanRequest) -> Result<S
         statistics.segments += 1;
         let segment = handle.segment();
         let wanted = bounds.overlap(segment.time_min, segment.time_max)
-            && prune::may_match_segment(segment, &request.predicates);
+            && prune::may_match_segment(segment, &request.predicates, snapshot.missing())?;
         if !wanted {
             statistics.segments_pruned += 1;
             continue;

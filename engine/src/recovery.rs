@@ -108,7 +108,7 @@ fn open(
     let blocks = BlockCache::new(options.block_cache_bytes, options.segment_page_rows);
     let segment_files = SegmentFiles::new(env.clone(), Arc::clone(&metrics), blocks);
     let budget = Budget::new(options.memtable_bytes_hard);
-    let collections = open_collections(&segment_files, &options.directory, &view, &budget);
+    let collections = open_collections(&segment_files, &options.directory, &view, &budget)?;
     let mut noted = Noted { bulk_commits: BTreeMap::new(), producers: view.producers().clone() };
     let wal_options = WalOptions {
         directory: options.directory.join(LOG),
@@ -279,7 +279,7 @@ fn open_collections(
     directory: &Path,
     view: &View,
     budget: &Arc<Budget>,
-) -> BTreeMap<CollectionId, Arc<CollectionRuntime>> {
+) -> Result<BTreeMap<CollectionId, Arc<CollectionRuntime>>, OpenError> {
     let open = |view: &tidemark_catalog::view::CollectionView| {
         let collection = &view.collection;
         let segments = view.segments.values().map(|segment| {
@@ -287,8 +287,8 @@ fn open_collections(
             let name = collection.name.clone();
             Arc::new(SegmentHandle::new(files, Arc::clone(segment), path, name).checked())
         });
-        let runtime = CollectionRuntime::new(Arc::clone(collection), segments.collect(), budget);
-        (collection.id, Arc::new(runtime))
+        let runtime = CollectionRuntime::new(Arc::clone(collection), segments.collect(), budget)?;
+        Ok((collection.id, Arc::new(runtime)))
     };
     view.collections().map(open).collect()
 }
@@ -430,7 +430,10 @@ impl Replay<'_> {
         self.engine.metrics.replayed_rows.add(batch.row_count() as u64);
         let charge = self.engine.budget.charge(batch.memory_bytes());
         let now = self.engine.env.clock.monotonic();
-        runtime.lock().active.push(lsn, batch, charge, now);
+        let mut state = runtime.lock();
+        let missing = state.missing.clone();
+        state.active.push(lsn, batch, charge, now, &missing);
+        drop(state);
         Ok(Some(runtime))
     }
 
@@ -442,7 +445,7 @@ impl Replay<'_> {
         let now = self.engine.env.clock.monotonic();
         let bulk = self.bulk.entry(begin).or_default();
         bulk.collection = Some(logged.collection);
-        bulk.rows.push(begin, batch, charge, now);
+        bulk.rows.push(begin, batch, charge, now, &runtime.missing());
         let full = bulk.rows.memory_bytes() >= self.engine.options.memtable_bytes_soft;
         if full || self.over_budget() {
             let bulk = self.bulk.get_mut(&begin).expect("it was just entered");

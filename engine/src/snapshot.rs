@@ -16,6 +16,7 @@ use crate::dedup::resolve::{Layer, LayerRows, Resolution, resolve};
 use crate::error::ReadError;
 use crate::memtable::Chunk;
 use crate::memtable::budget::Budget;
+use crate::missing::MissingValues;
 use crate::segment::handle::SegmentHandle;
 
 /// Collections at one position of the log.
@@ -56,6 +57,7 @@ pub struct CollectionSnapshot {
     /// What the reader's own transaction wrote to such a collection.
     own: Option<Layer>,
     symbols: SymbolDictionaries,
+    missing: MissingValues,
     /// Which rows of such a collection are seen; made when it is first asked for.
     resolution: OnceLock<Arc<Resolution>>,
 }
@@ -76,18 +78,33 @@ pub(crate) struct StagedSegment {
     pub(crate) keys: Option<Arc<LayerIndex>>,
 }
 
+/// What a snapshot of a collection is made of.
+#[derive(Debug)]
+pub(crate) struct NewSnapshot {
+    pub(crate) collection: Arc<Collection>,
+    pub(crate) lsn: Lsn,
+    pub(crate) chunks: Vec<SnapshotChunk>,
+    pub(crate) segments: Arc<Vec<Arc<SegmentHandle>>>,
+    pub(crate) staged: Vec<StagedSegment>,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) symbols: SymbolDictionaries,
+    pub(crate) missing: MissingValues,
+}
+
 impl CollectionSnapshot {
-    pub(crate) fn new(
-        collection: Arc<Collection>,
-        lsn: Lsn,
-        chunks: Vec<SnapshotChunk>,
-        segments: Arc<Vec<Arc<SegmentHandle>>>,
-        staged: Vec<StagedSegment>,
-        layers: Vec<Layer>,
-        symbols: SymbolDictionaries,
-    ) -> CollectionSnapshot {
-        let (own, resolution) = (None, OnceLock::new());
-        CollectionSnapshot { collection, lsn, chunks, segments, staged, layers, own, symbols, resolution }
+    pub(crate) fn new(new: NewSnapshot) -> CollectionSnapshot {
+        CollectionSnapshot {
+            collection: new.collection,
+            lsn: new.lsn,
+            chunks: new.chunks,
+            segments: new.segments,
+            staged: new.staged,
+            layers: new.layers,
+            own: None,
+            symbols: new.symbols,
+            missing: new.missing,
+            resolution: OnceLock::new(),
+        }
     }
 
     /// What the collection was when the snapshot was taken.
@@ -151,6 +168,7 @@ impl CollectionSnapshot {
             layers: self.layers.clone(),
             own,
             symbols: self.symbols.clone(),
+            missing: self.missing.clone(),
             resolution: OnceLock::new(),
         }
     }
@@ -166,6 +184,7 @@ impl CollectionSnapshot {
             layers: self.layers.clone(),
             own: self.own.clone(),
             symbols: self.symbols.clone(),
+            missing: self.missing.clone(),
             resolution: self.resolution.clone(),
         }
     }
@@ -183,6 +202,7 @@ impl CollectionSnapshot {
             layers: if is_manifest { Vec::new() } else { self.layers.clone() },
             own: None,
             symbols: self.symbols.clone(),
+            missing: self.missing.clone(),
             resolution: if is_manifest { OnceLock::new() } else { self.resolution.clone() },
         }
     }
@@ -200,6 +220,11 @@ impl CollectionSnapshot {
         }
         let resolution = Arc::new(resolve(self)?);
         Ok(Some(Arc::clone(self.resolution.get_or_init(|| resolution))))
+    }
+
+    /// What columns hold in rows that do not have them.
+    pub(crate) fn missing(&self) -> &MissingValues {
+        &self.missing
     }
 
     pub(crate) fn lsn(&self) -> Lsn {

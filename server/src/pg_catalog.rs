@@ -59,7 +59,7 @@ pub mod tables;
 mod types;
 mod walk;
 
-pub(crate) use self::names::{quote_ident, quote_literal};
+pub(crate) use self::names::{quote_ident, quote_literal, split_qualified};
 pub use self::run::Effect;
 
 #[cfg(test)]
@@ -84,6 +84,8 @@ pub struct CatalogContext {
     pub process: i32,
     /// When the server started, in microseconds since 1970.
     pub started_us: i64,
+    /// The running server.
+    pub system: Arc<dyn System>,
     /// What the session prepared.
     pub statements: Statements,
     /// Who reads collections; `None` where none is read.
@@ -94,8 +96,6 @@ pub struct CatalogContext {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Arc<dyn Random>,
-    /// The running server.
-    pub system: Arc<dyn System>,
 }
 
 /// What a query may read.
@@ -218,6 +218,11 @@ impl CatalogQuery {
         let rows = run.rows(&self.plan, None)?.iter().map(|row| row.to_vec()).collect();
         Ok(Answer { rows, effects: run.into_effects() })
     }
+}
+
+/// Whether a function of this name may give another result each time it is called.
+pub(crate) fn is_volatile(function: &str) -> bool {
+    relations::procedures_named(function).into_iter().any(relations::is_volatile)
 }
 
 /// Whether a name in the query is that of a collection. A query in WITH may hide one; then DataFusion

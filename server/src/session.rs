@@ -6,6 +6,7 @@
 //! | [`transaction`] | the transaction block and what it wrote |
 //! | [`prepared`] | statements that were prepared, portals that are open |
 //! | [`execute`] | carrying statements out |
+//! | [`procedures`] | CALL |
 //! | [`system`] | the running server for the system views |
 //! | [`outcome`], [`field`] | what a statement gives back |
 //! | [`control`], [`registry`] | cancelling, timeouts, how many sessions there are |
@@ -30,6 +31,7 @@ pub mod field;
 pub mod outcome;
 pub mod parameters;
 pub mod prepared;
+pub mod procedures;
 pub mod registry;
 pub mod settings;
 pub mod system;

@@ -3,6 +3,8 @@
 pub mod classify;
 pub mod copy;
 pub mod ddl;
+pub mod defaults;
+pub mod definitions;
 pub mod delete;
 pub mod functions;
 pub mod insert;

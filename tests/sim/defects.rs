@@ -1,6 +1,7 @@
 //! Shows that the simulation notices what it is there to notice. A target of its own: the defects
 //! are put in for the whole process.
 
+mod evolution;
 #[allow(dead_code, reason = "shared with the other target")]
 mod harness;
 #[allow(dead_code, reason = "shared with the other target")]

@@ -1,5 +1,6 @@
 //! Drives an engine in a world by the world's seed, and keeps the model.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use tidemark_engine::read::predicate::{Comparison, Predicate};
 use tidemark_engine::read::{RowIds, ScanRequest, plan};
 use tidemark_engine::recovery::NewDirectory;
 
+use crate::evolution::{Change, Evolution};
 use crate::model::{Model, Rows};
 
 /// Seeds of a run: 500, or as many as `TIDEMARK_SIM_SEEDS` asks for.
@@ -72,6 +74,8 @@ pub(crate) struct Harness {
     memtable_bytes_max: usize,
     engine: Option<Arc<Engine>>,
     model: Model,
+    /// The columns of each collection.
+    evolution: RefCell<BTreeMap<String, Evolution>>,
     next_row: i64,
 }
 
@@ -84,6 +88,7 @@ impl Harness {
             memtable_bytes_max: 64_000,
             engine: None,
             model: Model::default(),
+            evolution: RefCell::new(NAMES.map(|name| (name.to_owned(), Evolution::default())).into()),
             next_row: 0,
         }
     }
@@ -184,7 +189,7 @@ impl Harness {
             if self.world.is_without_power() {
                 return;
             }
-            match self.world.choose(25) {
+            match self.world.choose(27) {
                 0..=6 => self.write_rows(&["a"], 1),
                 7..=9 => self.write_rows(&["a", "b"], 7),
                 10..=11 => self.write_rows(&["b"], 60),
@@ -199,6 +204,7 @@ impl Harness {
                 22 => self.drop_partitions(),
                 // Long enough for partitions to get no more rows.
                 19 => self.world.advance(Duration::from_secs(40)),
+                23..=24 => self.alter(),
                 _ => self.step_until_idle(),
             }
         }
@@ -311,6 +317,20 @@ impl Harness {
         rows
     }
 
+    fn alter(&mut self) {
+        let name = NAMES[usize::try_from(self.world.choose(2)).unwrap()];
+        let flip = || self.world.choose(2) == 0;
+        let change = match flip() {
+            true => Change::Add { symbol: flip(), missing: flip(), required: flip() },
+            false => [Change::Drop, Change::Rename, Change::SetRequired, Change::SetNullable]
+                [usize::try_from(self.world.choose(4)).unwrap()],
+        };
+        let pick = self.world.choose(100);
+        let collection = self.collection(name).unwrap();
+        let engine = self.engine.as_ref().expect("the engine is open");
+        self.evolution.get_mut().get_mut(name).unwrap().change(engine, &collection, change, pick);
+    }
+
     pub(crate) fn id(&self, name: &str) -> CollectionId {
         self.collection(name).expect("it was made when the engine was opened").id
     }
@@ -379,11 +399,11 @@ impl Harness {
         }
     }
 
-    fn batch(&mut self, name: &str, row_count: usize, rows: &mut Rows) -> WriteBatch {
+    pub(crate) fn batch(&mut self, name: &str, row_count: usize, rows: &mut Rows) -> WriteBatch {
         self.batch_with_note(name, row_count, rows, 1)
     }
 
-    fn wide_batch(&mut self, name: &str, row_count: usize, rows: &mut Rows) -> WriteBatch {
+    pub(crate) fn wide_batch(&mut self, name: &str, row_count: usize, rows: &mut Rows) -> WriteBatch {
         self.batch_with_note(name, row_count, rows, 200)
     }
 
@@ -415,7 +435,7 @@ impl Harness {
         note_bytes: usize,
     ) -> WriteBatch {
         let collection = self.collection(name).unwrap();
-        let engine = self.engine();
+        let engine = self.engine.as_ref().expect("the engine is open");
         let numbers: Vec<i64> = (first_row..).take(row_count).collect();
         let world = &self.world;
         let late = |_: &i64| i64::try_from(world.choose(3)).unwrap() * HOUR_US;
@@ -426,7 +446,9 @@ impl Harness {
         let hosts =
             symbols.get(ColumnId(3)).unwrap().intern_array(hosts.iter().map(Option::as_deref)).unwrap();
         let note = "n".repeat(note_bytes);
-        let columns: Vec<(ColumnId, ArrayRef)> = vec![
+        let mut evolution = self.evolution.borrow_mut();
+        let added = evolution.get_mut(name).unwrap().columns(engine, &collection, &numbers);
+        let mut columns: Vec<(ColumnId, ArrayRef)> = vec![
             (ColumnId(1), Arc::new(times.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))),
             (ColumnId(2), Arc::new(Int64Array::from(numbers.clone()))),
             (ColumnId(3), Arc::new(hosts)),
@@ -436,6 +458,7 @@ impl Harness {
             ),
             (ColumnId(5), Arc::new(numbers.iter().map(|_| Some(note.as_str())).collect::<StringViewArray>())),
         ];
+        columns.extend(added);
         WriteBatch::new(&collection, columns).unwrap()
     }
 
@@ -476,6 +499,12 @@ impl Harness {
     pub(crate) fn check(&mut self) {
         let found = self.found();
         self.model.settle(&found);
+        for name in NAMES {
+            let collection = self.collection(name).unwrap();
+            let evolution = self.evolution.get_mut().get_mut(name).unwrap();
+            evolution.settle(&collection);
+            evolution.check(self.engine.as_ref().expect("the engine is open"), &collection);
+        }
         let wrong = self.engine().verify_segments();
         assert!(wrong.is_empty(), "{wrong:?}");
     }
@@ -486,7 +515,7 @@ impl Harness {
     }
 }
 
-fn request(columns: Vec<ColumnId>) -> ScanRequest {
+pub(crate) fn request(columns: Vec<ColumnId>) -> ScanRequest {
     ScanRequest { columns, predicates: Vec::new(), batch_rows: 100, row_ids: RowIds::NotGiven }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::collection::{CalendarInterval, Collection, CollectionKind, IntervalUnit, TimeseriesOptions};
+use crate::comment::ObjectRef;
 use crate::ids::{CollectionId, ColumnId, Lsn, NamespaceId, PartitionId, RoleId, SchemaVersion, SegmentId};
 use crate::partition::{Partition, PartitionState, TimeRange};
 use crate::producer::Producer;
@@ -167,6 +168,11 @@ fn sample_producer() -> Producer {
     Producer { sequence: 1 << 40, lsn: Lsn(77), system_time_us: 1_700_000_000_000_000 }
 }
 
+fn sample_comment() -> Comment {
+    let object = ObjectRef::Column(CollectionId(16384), ColumnId(4));
+    Comment { object, text: "in °C".into() }
+}
+
 #[test]
 fn bytes_of_the_present_versions_are_pinned() {
     let namespace = Namespace { id: NamespaceId(2200), name: "public".to_owned(), owner: RoleId(10) };
@@ -180,6 +186,7 @@ fn bytes_of_the_present_versions_are_pinned() {
         ("partition", encode(&sample_partition())),
         ("segment", encode(&sample_segment_v2())),
         ("producer", encode(&sample_producer())),
+        ("comment", encode(&sample_comment())),
     ];
     let text: String = written.iter().map(|(name, frame)| format!("{name} {}\n", hex(frame))).collect();
     assert_eq!(text, GOLDEN_V2);
@@ -200,6 +207,7 @@ fn records_of_every_version_are_read_back() {
     assert_eq!(decode::<Arc<Collection>>(&v2("collection"), 1).unwrap(), sample_collection_v2());
     assert_eq!(decode::<Arc<Segment>>(&v2("segment"), 1).unwrap(), sample_segment_v2());
     assert_eq!(decode::<Producer>(&v2("producer"), 1).unwrap(), sample_producer());
+    assert_eq!(decode::<Comment>(&v2("comment"), 1).unwrap(), sample_comment());
 }
 
 #[test]

@@ -39,7 +39,9 @@ impl KeyEncoder {
         self.columns.iter().map(|(id, _)| *id)
     }
 
-    /// The keys of rows, from the arrays of the key's columns as memtables and blocks have them.
+    /// The keys of rows, from the arrays of the key's columns as memtables and blocks have them. A
+    /// column that is not there is NULL: a key never changes, so its columns were there before the first
+    /// row and have no missing value.
     pub(crate) fn encode(
         &self,
         row_count: usize,

@@ -83,14 +83,15 @@ pub(crate) fn retry_delay(failures: u32) -> Duration {
 /// Flushes until nothing is frozen.
 pub(crate) fn flush_all(engine: &Inner, runtime: &CollectionRuntime) -> Result<(), JobError> {
     loop {
-        let (collection, frozen) = {
+        let frozen = {
             let state = runtime.lock();
             if state.dropped {
                 return Err(JobError::Dropped(runtime.id));
             }
             let Some(frozen) = state.frozen.front() else { return Ok(()) };
-            (Arc::clone(&state.collection), Arc::clone(frozen))
+            Arc::clone(frozen)
         };
+        let collection = engine.known_collection(runtime);
         flush_one(engine, runtime, &collection, &frozen)?;
     }
 }
@@ -192,18 +193,19 @@ fn write_segment(
     let symbols = runtime.symbols();
     let chunks = memtable.chunks();
     let rows = sorted_rows(collection, chunks, rows, |id| symbols.get(id).cloned())?;
-    let columns = present_columns(collection, chunks);
+    let missing = runtime.missing();
+    let columns = present_columns(collection, chunks, &symbols);
     let new = NewSegment {
         id: engine.allocate_segment()?,
         collection,
-        unbounded: columns_with_nan(&columns, chunks),
+        unbounded: columns_with_nan(&columns, chunks, &missing),
         columns: columns.clone(),
         lsn_min: memtable.lsn_bounds().expect("rows have commits").0,
         lsn_max,
     };
     let go_on = || if engine.executor.is_stopping() { Err(JobError::ShutDown) } else { Ok(()) };
-    let row_group_rows = engine.options.segment_row_group_rows;
-    let mut groups = ChunkRowGroups::new(chunks, columns, symbols, &rows, row_group_rows, &go_on);
+    let groups = rows.chunks(engine.options.segment_row_group_rows);
+    let mut groups = ChunkRowGroups { chunks, columns, symbols, missing, groups, go_on: &go_on };
     let written = engine.write_segment_file(&new, &mut groups)?;
     assert_eq!(written.row_count, rows.len() as u64, "every row is written, or the last one of its key");
     engine.metrics.flush_rows.add(written.row_count);

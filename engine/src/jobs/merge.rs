@@ -21,7 +21,7 @@ use tidemark_catalog::ids::{CollectionId, PartitionId, SegmentId};
 use tidemark_catalog::partition::Partition;
 use tidemark_catalog::segment::Segment;
 
-use crate::collection::CollectionRuntime;
+use crate::collection::{CollectionRuntime, SymbolDictionaries};
 use crate::dedup::keys::KeyEncoder;
 use crate::dedup::resolve::KeyReader;
 use crate::dedup::shadow::{index_of, shadowed};
@@ -30,6 +30,7 @@ use crate::error::JobError;
 use crate::jobs::Job;
 use crate::jobs::pace::Pace;
 use crate::manifest::{Joins, ManifestEdit};
+use crate::missing::MissingValues;
 use crate::segment::deleted::Positions;
 use crate::segment::handle::SegmentHandle;
 use crate::segment::merge::{MergedRowGroups, merged_columns, unbounded_columns};
@@ -76,6 +77,9 @@ pub struct MergeRecord {
 /// What is to be merged.
 struct Task {
     runtime: Arc<CollectionRuntime>,
+    symbols: SymbolDictionaries,
+    missing: MissingValues,
+    /// As somebody may know it who wrote a row of the inputs.
     collection: Arc<Collection>,
     partition: PartitionId,
     inputs: Vec<Arc<SegmentHandle>>,
@@ -180,16 +184,20 @@ fn task(
     let Some(pick) = pick(&segments) else { return Ok(None) };
     let wanted: HashSet<SegmentId> = pick.inputs.into_iter().collect();
     let inputs = live.into_iter().filter(|handle| wanted.contains(&handle.segment().id));
+    let (inputs, epoch) = (inputs.map(Arc::clone).collect(), state.merge_epoch);
+    let known = state.segments.iter().map(|handle| handle.segment().id).collect();
+    drop(state);
     let task = Task {
         runtime: Arc::clone(runtime),
-        collection: Arc::clone(&state.collection),
+        symbols: runtime.symbols(),
+        missing: runtime.missing(),
+        collection: engine.known_collection(runtime),
         partition: partition.id,
-        inputs: inputs.map(Arc::clone).collect(),
+        inputs,
         reason: pick.reason,
-        known: state.segments.iter().map(|handle| handle.segment().id).collect(),
-        epoch: state.merge_epoch,
+        known,
+        epoch,
     };
-    drop(state);
     engine.metrics.merges_started.add(1);
     Ok(Some(task))
 }
@@ -231,12 +239,12 @@ fn write(engine: &Inner, task: &Task, input_bytes: u64) -> Result<Option<Written
         return Ok(None);
     }
     let collection = &task.collection;
-    let columns = merged_columns(collection, &task.inputs)?;
+    let columns = merged_columns(collection, &task.inputs, &task.symbols)?;
     let segments = || task.inputs.iter().map(|input| input.segment());
     let new = NewSegment {
         id: engine.allocate_segment()?,
         collection,
-        unbounded: unbounded_columns(&columns, &task.inputs),
+        unbounded: unbounded_columns(&columns, &task.inputs, &task.missing),
         columns: columns.clone(),
         lsn_min: segments().map(|segment| segment.lsn_min).min().expect("a merge has inputs"),
         lsn_max: segments().map(|segment| segment.lsn_max).max(),
@@ -256,9 +264,9 @@ fn write(engine: &Inner, task: &Task, input_bytes: u64) -> Result<Option<Written
             () => Ok(()),
         }
     };
-    let symbols = task.runtime.symbols();
+    let (symbols, missing) = (task.symbols.clone(), task.missing.clone());
     let mut groups =
-        MergedRowGroups::new(collection, columns, &task.inputs, symbols, row_group_rows, &go_on)?;
+        MergedRowGroups::new(collection, columns, &task.inputs, symbols, missing, row_group_rows, &go_on)?;
     let written = engine.write_segment_file(&new, &mut groups)?;
     assert_eq!(written.row_count, rows, "every live row is merged");
     fail::fail_point!("merge::file_written");

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array, new_empty_array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array, new_empty_array};
 use arrow::compute::{cast, concat, take};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
@@ -28,6 +28,7 @@ use crate::dedup::resolve::LayerRows;
 use crate::engine::{CommitTicket, Durability, Engine};
 use crate::error::{ReadError, WriteError};
 use crate::memtable::Chunk;
+use crate::missing::MissingValues;
 use crate::read::predicate::{Comparison, Predicate};
 use crate::read::unit::UnitBlocks;
 use crate::read::{RowIds, ScanRequest, Shared, plan};
@@ -187,7 +188,7 @@ impl<'a> Search<'a> {
     fn new(snapshot: &'a CollectionSnapshot, keys: &'a BatchKeys, wanted: &'a [ColumnId]) -> Search<'a> {
         let first = keys.first();
         let distinct = first.iter().enumerate().filter(|(row, first)| row == *first).count();
-        let found = Gathered::new(snapshot.collection(), snapshot.symbols(), wanted);
+        let found = Gathered::new(snapshot, wanted);
         Search { snapshot, keys, wanted, places: vec![None; first.len()], missing: distinct, found }
     }
 
@@ -447,18 +448,20 @@ fn distinct(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 /// Rows from several places, column by column.
 struct Gathered<'a> {
     symbols: &'a SymbolDictionaries,
+    missing: &'a MissingValues,
     columns: Vec<(ColumnId, DataType)>,
     parts: Vec<Vec<ArrayRef>>,
     row_count: usize,
 }
 
 impl<'a> Gathered<'a> {
-    fn new(collection: &Collection, symbols: &'a SymbolDictionaries, wanted: &[ColumnId]) -> Gathered<'a> {
+    fn new(snapshot: &'a CollectionSnapshot, wanted: &[ColumnId]) -> Gathered<'a> {
+        let (collection, symbols, missing) = (snapshot.collection(), snapshot.symbols(), snapshot.missing());
         let columns = wanted
             .iter()
             .filter_map(|id| Some((*id, write_type(&collection.schema.column(*id)?.column_type))));
         let columns: Vec<(ColumnId, DataType)> = columns.collect();
-        Gathered { symbols, parts: vec![Vec::new(); columns.len()], columns, row_count: 0 }
+        Gathered { symbols, missing, parts: vec![Vec::new(); columns.len()], columns, row_count: 0 }
     }
 
     /// Adds rows of some arrays.
@@ -470,7 +473,7 @@ impl<'a> Gathered<'a> {
         for ((id, data_type), parts) in self.columns.iter().zip(&mut self.parts) {
             let part = match array(*id) {
                 Some(array) => take(&array, rows, None)?,
-                None => new_null_array(data_type, rows.len()),
+                None => self.missing.array_or_null(*id, data_type, rows.len())?,
             };
             parts.push(match self.symbols.get(*id) {
                 Some(dictionary) if part.data_type() != data_type => {

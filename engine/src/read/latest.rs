@@ -248,19 +248,23 @@ impl Finder<'_> {
         let mut columns = Vec::with_capacity(self.latest.series.len());
         for id in &self.latest.series {
             let symbols = shared.symbols.get(*id);
-            let array = match (block.arrays.get(id), symbols, self.form) {
+            let array = match block.arrays.get(id) {
+                Some(array) => Some(Arc::clone(array)),
+                None => shared.missing.array(*id, row_count)?,
+            };
+            let array = match (array, symbols, self.form) {
                 (None, Some(_), SeriesForm::Numbers) => new_null_array(&DataType::Int32, row_count),
                 (None, Some(_), SeriesForm::Texts) => new_null_array(&DataType::Utf8, row_count),
                 (None, None, _) => {
                     new_null_array(shared.read_type(*id).expect("columns of a scan have types"), row_count)
                 }
-                (Some(array), None, _) => Arc::clone(array),
+                (Some(array), None, _) => array,
                 (Some(array), Some(_), SeriesForm::Numbers) => match array.data_type() {
-                    DataType::Int32 => Arc::clone(array),
+                    DataType::Int32 => array,
                     _ => return Ok(None),
                 },
                 (Some(array), Some(dictionary), SeriesForm::Texts) => {
-                    cast(&symbol_texts(array, dictionary)?, &DataType::Utf8)?
+                    cast(&symbol_texts(&array, dictionary)?, &DataType::Utf8)?
                 }
             };
             columns.push(array);

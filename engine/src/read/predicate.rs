@@ -9,7 +9,6 @@ use arrow::datatypes::{Int64Type, TimeUnit, TimestampMicrosecondType, TimestampN
 use arrow::error::ArrowError;
 use tidemark_catalog::ids::ColumnId;
 
-use crate::error::ReadError;
 use crate::read::text::TextCondition;
 use crate::tokens::{TokenHash, required};
 
@@ -111,19 +110,7 @@ impl Predicate {
         }
     }
 
-    /// Which rows fulfil it; `None` stands for a column that is NULL in all of `row_count` rows.
-    pub(crate) fn evaluate(
-        &self,
-        array: Option<&ArrayRef>,
-        row_count: usize,
-    ) -> Result<BooleanArray, ReadError> {
-        let Some(array) = array else {
-            let fulfilled = matches!(self, Predicate::IsNull { wanted: true, .. });
-            return Ok(BooleanArray::from(vec![fulfilled; row_count]));
-        };
-        Ok(self.evaluate_array(array)?)
-    }
-
+    /// Which rows fulfil it.
     pub(crate) fn evaluate_array(&self, array: &ArrayRef) -> Result<BooleanArray, ArrowError> {
         match self {
             Predicate::Compare { comparison, value, .. } => compare(array, *comparison, value),

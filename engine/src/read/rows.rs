@@ -130,14 +130,15 @@ pub(crate) fn build_batch(shared: &Shared, block: &UnitBlock) -> Result<RecordBa
     let rows = &block.rows;
     let cut = rows.cutter();
     let fields = shared.schema.fields().iter().zip(&shared.request.columns);
-    let columns = fields.map(|(field, id)| match block.arrays.get(id) {
-        None => Ok(new_null_array(field.data_type(), rows.len())),
-        Some(array) => {
-            let array = cut.cut(array)?;
-            match shared.symbols.get(*id) {
-                Some(dictionary) => symbol_texts(&array, dictionary),
-                None => Ok(array),
-            }
+    let columns = fields.map(|(field, id)| {
+        let array = match block.arrays.get(id) {
+            Some(array) => Some(cut.cut(array)?),
+            None => shared.missing.array(*id, rows.len())?,
+        };
+        match (array, shared.symbols.get(*id)) {
+            (Some(array), Some(dictionary)) => symbol_texts(&array, dictionary),
+            (Some(array), None) => Ok(array),
+            (None, _) => Ok(new_null_array(field.data_type(), rows.len())),
         }
     });
     let mut columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;

@@ -21,7 +21,7 @@ pub(crate) struct UnitBlock {
     pub(crate) origin: Option<(SegmentId, u32)>,
     /// Which of the rows of `arrays` are wanted; at least one.
     pub(crate) rows: Rows,
-    /// Symbols are numbers here; a column that is missing is NULL in every row.
+    /// Symbols are numbers here; a column that is not there has its missing value in every row.
     pub(crate) arrays: HashMap<ColumnId, ArrayRef>,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray};
 use arrow::compute::interleave;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, IntervalMonthDayNanoType};
 use arrow::error::ArrowError;
@@ -15,6 +15,7 @@ use tidemark_catalog::types::ColumnType;
 use crate::collection::SymbolDictionaries;
 use crate::error::JobError;
 use crate::memtable::Chunk;
+use crate::missing::MissingValues;
 use crate::read::rows::symbol_texts;
 use crate::segment::sort::RowRef;
 use crate::segment::writer::RowGroups;
@@ -22,25 +23,14 @@ use crate::types::write_type;
 
 /// Rows of chunks, in the order of a segment.
 pub(crate) struct ChunkRowGroups<'a> {
-    chunks: &'a [Arc<Chunk>],
-    columns: Vec<&'a Column>,
-    symbols: SymbolDictionaries,
-    groups: std::slice::Chunks<'a, RowRef>,
+    pub(crate) chunks: &'a [Arc<Chunk>],
+    pub(crate) columns: Vec<&'a Column>,
+    pub(crate) symbols: SymbolDictionaries,
+    pub(crate) missing: MissingValues,
+    /// The rows of each row group.
+    pub(crate) groups: std::slice::Chunks<'a, RowRef>,
     /// Asked before each row group.
-    go_on: &'a dyn Fn() -> Result<(), JobError>,
-}
-
-impl<'a> ChunkRowGroups<'a> {
-    pub(crate) fn new(
-        chunks: &'a [Arc<Chunk>],
-        columns: Vec<&'a Column>,
-        symbols: SymbolDictionaries,
-        rows: &'a [RowRef],
-        row_group_rows: usize,
-        go_on: &'a dyn Fn() -> Result<(), JobError>,
-    ) -> ChunkRowGroups<'a> {
-        ChunkRowGroups { chunks, columns, symbols, groups: rows.chunks(row_group_rows), go_on }
-    }
+    pub(crate) go_on: &'a dyn Fn() -> Result<(), JobError>,
 }
 
 impl RowGroups for ChunkRowGroups<'_> {
@@ -51,14 +41,11 @@ impl RowGroups for ChunkRowGroups<'_> {
             rows.iter().map(|row| (row.chunk as usize, row.row as usize)).collect();
         let arrays = self.columns.iter().map(|column| {
             let data_type = write_type(&column.column_type);
-            let arrays: Vec<ArrayRef> = self
-                .chunks
-                .iter()
-                .map(|chunk| match chunk.column(column.id) {
-                    Some(array) => Arc::clone(array),
-                    None => new_null_array(&data_type, chunk.row_count()),
-                })
-                .collect();
+            let arrays = self.chunks.iter().map(|chunk| match chunk.column(column.id) {
+                Some(array) => Ok(Arc::clone(array)),
+                None => self.missing.array_or_null(column.id, &data_type, chunk.row_count()),
+            });
+            let arrays = arrays.collect::<Result<Vec<ArrayRef>, ArrowError>>()?;
             let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
             let gathered = interleave(&arrays, &indexes)?;
             to_file_type(&gathered, column, &self.symbols)
@@ -67,22 +54,33 @@ impl RowGroups for ChunkRowGroups<'_> {
     }
 }
 
-/// The columns that some row has a value for, in the order of the schema.
-pub(crate) fn present_columns<'a>(collection: &'a Collection, chunks: &[Arc<Chunk>]) -> Vec<&'a Column> {
+/// The columns that some chunk has, in the order of the schema.
+pub(crate) fn present_columns<'a>(
+    collection: &'a Collection,
+    chunks: &[Arc<Chunk>],
+    symbols: &SymbolDictionaries,
+) -> Vec<&'a Column> {
     let has = |column: &&Column| chunks.iter().any(|chunk| chunk.column(column.id).is_some());
-    collection.schema.columns().iter().filter(has).collect()
+    collection.schema.columns().iter().filter(|column| symbols.allow(column)).filter(has).collect()
 }
 
-/// The columns in which there is a NaN.
-pub(crate) fn columns_with_nan(columns: &[&Column], chunks: &[Arc<Chunk>]) -> HashSet<ColumnId> {
-    let has_nan = |array: &ArrayRef| match array.data_type() {
+/// Whether there is a NaN in an array.
+pub(crate) fn has_nan(array: &ArrayRef) -> bool {
+    match array.data_type() {
         DataType::Float32 => array.as_primitive::<Float32Type>().values().iter().any(|it| it.is_nan()),
         DataType::Float64 => array.as_primitive::<Float64Type>().values().iter().any(|it| it.is_nan()),
         _ => false,
-    };
-    let found = columns
-        .iter()
-        .filter(|column| chunks.iter().filter_map(|chunk| chunk.column(column.id)).any(has_nan));
+    }
+}
+
+/// The columns in which there is a NaN, or may be one where a chunk does not have the column.
+pub(crate) fn columns_with_nan(
+    columns: &[&Column],
+    chunks: &[Arc<Chunk>],
+    missing: &MissingValues,
+) -> HashSet<ColumnId> {
+    let arrays = |id| chunks.iter().filter_map(move |chunk| chunk.column(id)).chain(missing.value(id));
+    let found = columns.iter().filter(|column| arrays(column.id).any(has_nan));
     found.map(|column| column.id).collect()
 }
 

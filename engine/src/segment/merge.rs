@@ -18,7 +18,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::compute::SortOptions;
 use arrow::compute::{cast, concat, interleave, partition, take};
 use arrow::datatypes::DataType;
@@ -32,8 +32,9 @@ use tidemark_catalog::types::ColumnType;
 use crate::batch::timestamp_values;
 use crate::collection::SymbolDictionaries;
 use crate::error::{JobError, ReadError};
+use crate::missing::MissingValues;
 use crate::read::rows::symbol_texts;
-use crate::segment::gather::to_file_type;
+use crate::segment::gather::{has_nan, to_file_type};
 use crate::segment::handle::SegmentHandle;
 use crate::segment::stream::SegmentStream;
 use crate::segment::writer::RowGroups;
@@ -49,6 +50,7 @@ const PIECE_ROWS_MIN: usize = 4;
 pub(crate) struct MergedRowGroups<'a> {
     columns: Vec<&'a Column>,
     symbols: SymbolDictionaries,
+    missing: MissingValues,
     /// Where the series key's columns and the time key are among the columns.
     series_at: Vec<usize>,
     time_at: usize,
@@ -64,19 +66,28 @@ pub(crate) struct MergedRowGroups<'a> {
 pub(crate) fn merged_columns<'a>(
     collection: &'a Collection,
     inputs: &[Arc<SegmentHandle>],
+    symbols: &SymbolDictionaries,
 ) -> Result<Vec<&'a Column>, ReadError> {
     let opened = inputs.iter().map(|input| input.open()).collect::<Result<Vec<_>, _>>()?;
     let has = |column: &&Column| opened.iter().any(|open| open.column(column.id).is_some());
-    Ok(collection.schema.columns().iter().filter(has).collect())
+    Ok(collection.schema.columns().iter().filter(|column| symbols.allow(column)).filter(has).collect())
 }
 
-/// The columns that may have a NaN: those that have no bounds where there are values.
-pub(crate) fn unbounded_columns(columns: &[&Column], inputs: &[Arc<SegmentHandle>]) -> HashSet<ColumnId> {
+/// The columns that may have a NaN: those that have no bounds where there are values, or that have it in
+/// rows that do not have the column.
+pub(crate) fn unbounded_columns(
+    columns: &[&Column],
+    inputs: &[Arc<SegmentHandle>],
+    missing: &MissingValues,
+) -> HashSet<ColumnId> {
     let is_float = |column: &&&Column| matches!(column.column_type, ColumnType::Float4 | ColumnType::Float8);
     let unbounded = |column: &&&Column| {
         inputs.iter().map(|input| input.segment()).any(|segment| {
             let of_column = segment.statistics.iter().find(|it| it.column == column.id);
-            of_column.is_some_and(|it| it.min.is_none() && it.null_count < segment.row_count)
+            match of_column {
+                Some(it) => it.min.is_none() && it.null_count < segment.row_count,
+                None => missing.value(column.id).is_some_and(has_nan),
+            }
         })
     };
     columns.iter().filter(is_float).filter(unbounded).map(|column| column.id).collect()
@@ -88,6 +99,7 @@ impl<'a> MergedRowGroups<'a> {
         columns: Vec<&'a Column>,
         inputs: &[Arc<SegmentHandle>],
         symbols: SymbolDictionaries,
+        missing: MissingValues,
         row_group_rows: usize,
         go_on: &'a dyn Fn() -> Result<(), JobError>,
     ) -> Result<MergedRowGroups<'a>, JobError> {
@@ -107,6 +119,7 @@ impl<'a> MergedRowGroups<'a> {
         let mut merged = MergedRowGroups {
             columns,
             symbols,
+            missing,
             series_at,
             time_at,
             converter,
@@ -137,10 +150,11 @@ impl<'a> MergedRowGroups<'a> {
     }
 
     fn batch(&self, row_count: usize, arrays: Vec<Option<ArrayRef>>) -> Result<Batch, ArrowError> {
-        let arrays = arrays.into_iter().zip(&self.columns).map(|(array, column)| {
-            array.unwrap_or_else(|| new_null_array(&write_type(&column.column_type), row_count))
+        let arrays = arrays.into_iter().zip(&self.columns).map(|(array, column)| match array {
+            Some(array) => Ok(array),
+            None => self.missing.array_or_null(column.id, &write_type(&column.column_type), row_count),
         });
-        let arrays: Vec<ArrayRef> = arrays.collect();
+        let arrays = arrays.collect::<Result<Vec<ArrayRef>, ArrowError>>()?;
         let series: Vec<ArrayRef> = self.series_at.iter().map(|at| Arc::clone(&arrays[*at])).collect();
         let ends: Vec<usize> = match series.is_empty() {
             true => vec![row_count],

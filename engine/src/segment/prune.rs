@@ -23,6 +23,7 @@ use tidemark_catalog::segment::{ColumnStatistics, Segment, StatisticsValue};
 use tidemark_catalog::types::ColumnType;
 
 use crate::error::{JobError, ReadError};
+use crate::missing::MissingValues;
 use crate::read::ScanStatistics;
 use crate::read::predicate::{Comparison, Predicate, compare};
 use crate::segment::file::OpenSegment;
@@ -128,25 +129,37 @@ pub(crate) fn order(left: &StatisticsValue, right: &StatisticsValue) -> Option<O
 }
 
 /// Whether a segment may have a row that fulfils all predicates.
-pub(crate) fn may_match_segment(segment: &Segment, predicates: &[Predicate]) -> bool {
-    predicates.iter().all(|predicate| {
+pub(crate) fn may_match_segment(
+    segment: &Segment,
+    predicates: &[Predicate],
+    missing: &MissingValues,
+) -> Result<bool, ArrowError> {
+    for predicate in predicates {
         let of_column = segment.statistics.iter().find(|it| it.column == predicate.column());
-        let Some(of_column) = of_column else {
-            // The file does not have the column: it is NULL in every row.
-            return matches!(predicate, Predicate::IsNull { wanted: true, .. });
+        let may_match = match of_column {
+            Some(of_column) => may_match_column(of_column, segment.row_count, predicate),
+            // The file does not have the column: every row has the same value.
+            None => missing.fulfil(predicate)?,
         };
-        let all_null = of_column.null_count == segment.row_count;
-        match predicate {
-            Predicate::IsNull { wanted: true, .. } => of_column.null_count > 0 || is_unknown(of_column),
-            Predicate::IsNull { wanted: false, .. } => !all_null || is_unknown(of_column),
-            Predicate::Compare { comparison, value, .. } => {
-                may_compare(of_column, *comparison, statistics_value(value, 0))
-            }
-            Predicate::OneOf { values, .. } => (0..values.len())
-                .any(|at| may_compare(of_column, Comparison::Equal, statistics_value(values, at))),
-            Predicate::Text { .. } => !all_null || is_unknown(of_column),
+        if !may_match {
+            return Ok(false);
         }
-    })
+    }
+    Ok(true)
+}
+
+fn may_match_column(of_column: &ColumnStatistics, row_count: u64, predicate: &Predicate) -> bool {
+    let all_null = of_column.null_count == row_count;
+    match predicate {
+        Predicate::IsNull { wanted: true, .. } => of_column.null_count > 0 || is_unknown(of_column),
+        Predicate::IsNull { wanted: false, .. } => !all_null || is_unknown(of_column),
+        Predicate::Compare { comparison, value, .. } => {
+            may_compare(of_column, *comparison, statistics_value(value, 0))
+        }
+        Predicate::OneOf { values, .. } => (0..values.len())
+            .any(|at| may_compare(of_column, Comparison::Equal, statistics_value(values, at))),
+        Predicate::Text { .. } => !all_null || is_unknown(of_column),
+    }
 }
 
 /// Whether the segment's time range says that all of its rows fulfil all predicates.

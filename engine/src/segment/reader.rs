@@ -5,7 +5,7 @@
 //! 2. The other columns are taken for the blocks that are left only, and cut to the wanted rows.
 //!
 //! A column that has to be decoded is decoded for all the blocks at once that one pass needs, so a
-//! page is met once. Columns that the file does not have are NULL.
+//! page is met once. Columns that the file does not have are left to whoever asked.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -82,7 +82,8 @@ pub(crate) fn encode_batch(
     }
 }
 
-fn encode_array(body: &mut Vec<u8>, array: &dyn Array) {
+/// Adds an array of a memtable's form to a body; a symbol column's are texts here.
+pub(crate) fn encode_array(body: &mut Vec<u8>, array: &dyn Array) {
     match array.data_type() {
         DataType::Boolean => {
             body.push(TAG_BITS);
@@ -265,6 +266,17 @@ pub(crate) fn decode_batches(body: &[u8]) -> Result<Vec<LoggedBatch<'_>>, WalFor
     let count = cursor.u16()?;
     let batches = (0..count).map(|_| cursor.batch()).collect::<Result<Vec<_>, _>>()?;
     if cursor.0.is_empty() { Ok(batches) } else { Err(WalFormatError::BadRecord) }
+}
+
+/// An array that takes the whole body.
+pub(crate) fn decode_array(
+    body: &[u8],
+    len: usize,
+    data_type: &DataType,
+) -> Result<ArrayRef, WalFormatError> {
+    let mut cursor = Cursor(body);
+    let array = cursor.array(len, MAX_NESTING)?;
+    if cursor.0.is_empty() { array.to_array(data_type) } else { Err(WalFormatError::BadRecord) }
 }
 
 impl<'a> LoggedBatch<'a> {

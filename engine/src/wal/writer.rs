@@ -515,6 +515,11 @@ impl Wal {
         durable::sync_directory(self.env.files.as_ref(), &self.directory)
     }
 
+    /// Where a file of the log is.
+    pub(crate) fn file_path(&self, number: u64) -> PathBuf {
+        self.directory.join(file_name(number))
+    }
+
     /// The files that hold records, with the first LSN of each.
     pub(crate) fn used_files(&self) -> Vec<(u64, Lsn)> {
         self.lock_output().used.iter().copied().collect()

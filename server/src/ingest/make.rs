@@ -14,7 +14,7 @@ use tidemark_engine::error::DdlError;
 
 use crate::error::SqlError;
 use crate::ingest::table::{TIME_COLUMN, Table};
-use crate::sqlstate;
+use crate::sql::ddl::ddl_error;
 
 /// What is missing for the rows of a collection.
 #[derive(Debug)]
@@ -75,8 +75,7 @@ pub(super) fn make(engine: &Engine, missing: Missing) -> Result<(), SqlError> {
             DdlError::Edit(EditError::CollectionExists(_) | EditError::NoCollection(_))
             | DdlError::Schema(SchemaError::DuplicateColumn(_)),
         ) => Ok(()),
-        Err(error @ DdlError::Schema(_)) => Err(SqlError::new(sqlstate::TOO_MANY_COLUMNS, error.to_string())),
-        Err(error @ DdlError::Edit(_)) => Err(SqlError::new(sqlstate::IO_ERROR, error.to_string())),
+        Err(error) => Err(ddl_error(error)),
     }
 }
 

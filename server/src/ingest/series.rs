@@ -6,7 +6,8 @@
 //!
 //! What is remembered holds for as long as the collection has the same schema: ids of columns and
 //! numbers of symbols never change their meaning, but names do. A series of another schema, or of a
-//! collection that was dropped, is looked up anew when it is met.
+//! collection that was dropped, is looked up anew when it is met; when a table is altered, all are
+//! forgotten, since the name of a collection is in the bytes too.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -52,12 +53,22 @@ pub struct Known {
     /// The columns of tags that are no symbols.
     text_tags: HashSet<(CollectionId, ColumnId)>,
     bytes: usize,
+    generation: Generation,
 }
+
+/// How often all was forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generation(u64);
 
 impl Known {
     /// The series that is written like this.
     pub fn get(&self, written: &[u8]) -> Option<&Arc<Series>> {
         self.series.get(written)
+    }
+
+    /// What [`SeriesCache::remember`] wants to know of what was found by names that were read later.
+    pub fn generation(&self) -> Generation {
+        self.generation
     }
 
     /// Whether a known series has a tag in a column that is no symbol.
@@ -72,13 +83,27 @@ impl SeriesCache {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers series.
-    pub fn remember(&self, found: impl IntoIterator<Item = (Box<[u8]>, Arc<Series>)>) {
+    /// Forgets all: names of columns or collections have changed.
+    pub fn forget_all(&self) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let generation = Generation(known.generation.0 + 1);
+        *known = Known { generation, ..Known::default() };
+    }
+
+    /// Remembers series that were found in this generation; in a later one they may be wrong.
+    pub fn remember(
+        &self,
+        generation: Generation,
+        found: impl IntoIterator<Item = (Box<[u8]>, Arc<Series>)>,
+    ) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.generation != generation {
+            return;
+        }
         for (written, series) in found {
             let bytes = written.len() + series.tags.len() * size_of::<(ColumnId, Tag)>() + OVERHEAD_BYTES;
             if known.bytes + bytes > BYTES_MAX {
-                *known = Known::default();
+                *known = Known { generation, ..Known::default() };
             }
             let of_text = series.tags.iter().filter(|(_, tag)| matches!(tag, Tag::Text(_)));
             known.text_tags.extend(of_text.map(|(column, _)| (series.collection, *column)));

@@ -80,8 +80,10 @@ fn attempt(
     options: &Options,
     source: &impl Source,
 ) -> Result<Attempt, Refused> {
-    let view = engine.view();
+    // In this order: what is found by names that change afterwards is not remembered.
     let known = cache.read();
+    let generation = known.generation();
+    let view = engine.view();
     let (may_make, time_unit) = (options.may_make, options.time_unit);
     let mut rows = Gatherer::new(Reading { view: &view, known: &known, may_make, time_unit });
     source.gather(&mut rows)?;
@@ -101,7 +103,8 @@ fn attempt(
     let writes = tables.map(|table| to_write(engine, table, &resolved));
     let writes = writes.collect::<Result<Vec<Write>, SqlError>>()?;
     drop(known);
-    cache.remember(new_series.iter().map(|series| Box::from(series.key.as_ref())).zip(resolved));
+    let keys = new_series.iter().map(|series| Box::from(series.key.as_ref()));
+    cache.remember(generation, keys.zip(resolved));
     Ok(Attempt::Ready(Ready { writes, row_count, rejected }))
 }
 

@@ -22,6 +22,7 @@ use crate::pgtype::text::parse_text;
 use crate::pgtype::timezone::TimeZone;
 use crate::pgtype::types::{Family, NO_TYPMOD, family, format_type, type_by_name};
 
+pub(crate) mod declared;
 mod made;
 mod stat;
 mod tidemark;
@@ -104,19 +105,30 @@ pub(crate) fn by_oid(oid: u32) -> Option<&'static Relation> {
     ALL.by_oid.get(&oid).map(|at| &ALL.relations[*at])
 }
 
+/// So many of the first columns of `pg_description` tell of what a row speaks.
+const DESCRIBED: usize = 3;
+
 /// The rows of a relation that is no view.
 pub(crate) fn rows(relation: &Relation, run: &Run<'_>) -> Vec<Row> {
     if relation.namespace == "tidemark" {
         return tidemark::rows(&relation.name, run);
     }
     if relation.namespace == "pg_catalog" {
-        if let Some(fixed) = FIXED.get(relation.name.as_str()) {
-            return fixed.to_vec();
-        }
-        if let Some(rows) = made::rows(relation, run).or_else(|| stat::rows(&relation.name, run)) {
-            debug_assert!(rows.iter().all(|row| row.len() == relation.columns.len()), "{}", relation.name);
-            return rows;
-        }
+        let made = made::rows(relation, run).or_else(|| stat::rows(&relation.name, run));
+        let rows = match FIXED.get(relation.name.as_str()) {
+            Some(fixed) => {
+                let made = made.unwrap_or_default();
+                // What is said of an object now is said instead of what came with it.
+                let is_said = |row: &&Row| made.iter().any(|it| it[..DESCRIBED] == row[..DESCRIBED]);
+                let is_description = relation.name == "pg_description";
+                let fixed: Vec<Row> =
+                    fixed.iter().filter(|row| !is_description || !is_said(row)).cloned().collect();
+                fixed.into_iter().chain(made).collect()
+            }
+            None => made.unwrap_or_default(),
+        };
+        debug_assert!(rows.iter().all(|row: &Row| row.len() == relation.columns.len()), "{}", relation.name);
+        return rows;
     }
     Vec::new()
 }
@@ -180,6 +192,14 @@ fn procedure_arguments(oid: u32) -> Option<Vec<PgType>> {
         _ => None,
     };
     types.values.iter().map(pg_type).collect()
+}
+
+/// Whether a function may give another result each time it is called.
+pub(crate) fn is_volatile(oid: u32) -> bool {
+    const OID: usize = 0;
+    const VOLATILITY: usize = 14;
+    let found = fixed("pg_proc").iter().find(|row| row[OID] == Datum::Oid(oid));
+    found.is_some_and(|row| row[VOLATILITY] == Datum::Char(b'v'))
 }
 
 /// A function with the types of its arguments, as `regprocedure` writes it.

@@ -12,7 +12,9 @@ use tidemark_catalog::collection::{
     CalendarInterval, Collection, CollectionKind, IntervalUnit, TimeseriesOptions,
 };
 use tidemark_catalog::edit::{CatalogEdit, Change};
-use tidemark_catalog::ids::{BOOTSTRAP_ROLE, CollectionId, ColumnId, Lsn, NAMESPACE_PUBLIC, RoleId};
+use tidemark_catalog::ids::{
+    BOOTSTRAP_ROLE, CollectionId, ColumnId, Lsn, NAMESPACE_PUBLIC, PartitionId, RoleId, SegmentId,
+};
 use tidemark_catalog::producer::Producer;
 use tidemark_catalog::role::Role;
 use tidemark_catalog::schema::{NewColumn, Nullability, Schema};
@@ -91,11 +93,43 @@ fn view() -> Arc<View> {
 
 static VIEW: LazyLock<Arc<View>> = LazyLock::new(view);
 
-/// A server on which one has numbered what it wrote.
+/// A server that does nothing.
 #[derive(Debug)]
 struct Quiet;
 
 impl System for Quiet {
+    fn is_sealed(&self, _: CollectionId, _: PartitionId) -> bool {
+        false
+    }
+
+    fn segment_file(&self, _: CollectionId, _: SegmentId) -> String {
+        String::new()
+    }
+
+    fn memtables(&self) -> Vec<system::Memtables> {
+        Vec::new()
+    }
+
+    fn log(&self) -> system::Log {
+        let file = system::LogFile { name: "1.wal".to_owned(), first: Lsn(1), bytes: Some(100) };
+        system::Log { visible: Lsn(7), durable: Lsn(6), files: vec![file] }
+    }
+
+    fn jobs(&self) -> Vec<system::Job> {
+        let collection = Some(CollectionId(16384));
+        let running_for = Some(std::time::Duration::from_millis(1500));
+        vec![system::Job { name: "flush", collection, running_for, due_in: None }]
+    }
+
+    fn symbols(&self) -> Vec<system::Symbols> {
+        let (collection, column) = (CollectionId(16384), ColumnId(2));
+        vec![system::Symbols { collection, column, text_count: 3, memory_bytes: 99 }]
+    }
+
+    fn merges(&self) -> Vec<system::Merge> {
+        Vec::new()
+    }
+
     fn producers(&self) -> Vec<(String, Producer)> {
         vec![("p".to_owned(), Producer { sequence: u64::MAX, lsn: Lsn(7), system_time_us: 0 })]
     }
@@ -115,12 +149,12 @@ fn context() -> CatalogContext {
         format: FormatSettings::initial(TimeZone::utc(), 1_600_000_000_000_000),
         process: 7,
         started_us: 1_500_000_000_000_000,
+        system: Arc::new(Quiet),
         statements: Statements::default(),
         tables: None,
         cancel: CancellationToken::new(),
         clock: tidemark_engine::env::os::env().clock,
         random: tidemark_engine::env::os::env().random,
-        system: Arc::new(Quiet),
     }
 }
 

@@ -99,6 +99,9 @@ pub fn read(error: &ReadError) -> SqlError {
         ReadError::NoSuchCollection(_) => {
             SqlError::new(sqlstate::UNDEFINED_TABLE, "a relation was dropped while the statement started")
         }
+        ReadError::NoSuchColumn(_) => {
+            SqlError::new(sqlstate::UNDEFINED_COLUMN, "a column was dropped while the statement started")
+        }
         ReadError::Arrow(inner) => arrow(inner),
     }
 }

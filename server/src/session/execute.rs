@@ -27,9 +27,10 @@ use crate::session::settings::Scope;
 use crate::session::transaction::Status;
 use crate::sql::classify::{Kind, classify};
 use crate::sql::copy::input::CopySink;
+use crate::sql::defaults::Defaults;
 use crate::sql::names::Resolver;
 use crate::sql::parse::Parsed;
-use crate::sql::rows::{wait_committed, write_durably, write_error};
+use crate::sql::rows::{Target, wait_committed, write_durably, write_error};
 use crate::sqlstate;
 
 mod conflicts;
@@ -175,6 +176,9 @@ impl Session {
             if self.transaction.status() == Status::Failed && !kind.ends_transaction() {
                 return Err(in_failed_transaction());
             }
+            if let Kind::Call(call) = kind {
+                return self.call(call, (values, &prepared.parameters), control).await;
+            }
             return self.execute_utility(kind, control).await;
         }
         self.start_statement(prepared, control).await?;
@@ -305,6 +309,24 @@ impl Session {
         }
     }
 
+    /// The target of a statement with the defaults of its columns.
+    fn with_defaults(&mut self, target: Arc<Target>) -> SqlResult<Arc<Target>> {
+        if target.collection.schema.columns().iter().all(|column| column.default.is_none()) {
+            return Ok(target);
+        }
+        let defaults = Defaults::of(&target.collection, &self.catalog_context())?;
+        Ok(Arc::new(Target { defaults, ..(*target).clone() }))
+    }
+
+    /// The same with what they are in the statement that begins.
+    fn filled(&mut self, target: &Arc<Target>) -> SqlResult<Arc<Target>> {
+        if target.defaults.is_empty() {
+            return Ok(Arc::clone(target));
+        }
+        let fill = target.defaults.fill(&self.catalog_context())?;
+        Ok(Arc::new(Target { fill, ..(**target).clone() }))
+    }
+
     fn check_writable(&self, what: &str) -> SqlResult<()> {
         if self.settings.is_read_only() {
             let message = format!("cannot execute {what} in a read-only transaction");
@@ -417,6 +439,7 @@ impl Body {
             Body::Catalog(query) => query.parameters().to_vec(),
             Body::Delete(delete) => delete.query.parameters.clone(),
             Body::Explain { query, .. } => query.parameters(declared),
+            Body::Other(Kind::Call(call)) => call.parameters(declared),
             Body::Execute(Execution { arguments: Some(arguments), .. }) => arguments.parameters(declared),
             _ => declared.iter().map(|it| it.clone().unwrap_or(PgType::TEXT)).collect(),
         }

@@ -4,16 +4,17 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    self, CloseCursor, ContextModifier, DiscardObject, Expr, ObjectType, Reset, Set, Statement,
-    TransactionAccessMode, TransactionIsolationLevel, TransactionMode, Value,
-    helpers::attached_token::AttachedToken,
+    self, CloseCursor, ContextModifier, DiscardObject, Expr, Reset, Set, Statement, TransactionAccessMode,
+    TransactionIsolationLevel, TransactionMode, Value, helpers::attached_token::AttachedToken,
 };
 
 use crate::error::{SqlError, SqlResult};
 use crate::pg_catalog::type_named;
 use crate::pgtype::PgType;
+use crate::session::procedures::Call;
 use crate::session::settings::Scope;
 use crate::sql::copy::statement::CopyStatement;
+use crate::sql::ddl::is_definition;
 use crate::sql::insert::constants::ConstantRows;
 use crate::sql::names;
 use crate::sql::parse::{self, Parsed, Said};
@@ -37,7 +38,7 @@ pub enum Kind {
     Copy(Box<CopyStatement>),
     /// EXPLAIN
     Explain(Box<Explain>),
-    /// A change of collections or roles
+    /// A definition: a change of the catalog
     Ddl(Box<Statement>),
     /// BEGIN, START TRANSACTION
     Begin(Vec<TransactionMode>),
@@ -94,8 +95,8 @@ pub enum Kind {
     Deallocate(Option<String>),
     /// CHECKPOINT
     Checkpoint,
-    /// CALL tidemark.flush('name')
-    Flush(String),
+    /// CALL
+    Call(Box<Call>),
     /// Nothing is to be done, and this is the tag: UNLISTEN * and CLOSE ALL, where nothing can be
     /// listened to and no cursor can be open.
     Nothing(&'static str),
@@ -156,13 +157,7 @@ pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
         Statement::Insert(insert) => Kind::Insert { insert: Box::new(insert.clone()), rows: None },
         Statement::Delete(delete) => Kind::Delete(Box::new(delete.clone())),
         Statement::Explain { .. } => explain(statement)?,
-        Statement::CreateTable(_)
-        | Statement::AlterTable(_)
-        | Statement::CreateRole(_)
-        | Statement::AlterRole { .. } => Kind::Ddl(Box::new(statement.clone())),
-        Statement::Drop { object_type: ObjectType::Table | ObjectType::Role | ObjectType::User, .. } => {
-            Kind::Ddl(Box::new(statement.clone()))
-        }
+        definition if is_definition(definition) => Kind::Ddl(Box::new(statement.clone())),
         Statement::StartTransaction { modes, modifier: None, statements, .. } if statements.is_empty() => {
             Kind::Begin(modes.clone())
         }
@@ -199,7 +194,8 @@ pub fn classify(parsed: &Parsed) -> SqlResult<Kind> {
         },
         Statement::UNLISTEN { channel } if channel.value == "*" => Kind::Nothing("UNLISTEN"),
         Statement::Close { cursor: CloseCursor::All } => Kind::Nothing("CLOSE CURSOR ALL"),
-        Statement::Call(function) => call(function)?,
+        Statement::Call(function) if is_checkpoint(function) => Kind::Checkpoint,
+        Statement::Call(function) => Kind::Call(Box::new(Call::of(function)?)),
         other => return Err(unsupported(other)),
     })
 }
@@ -440,31 +436,10 @@ fn time_zone_value(value: &Expr) -> SqlResult<String> {
     }
 }
 
-fn call(function: &ast::Function) -> SqlResult<Kind> {
-    let parts = names::parts(&function.name)?;
-    if matches!(parts.as_slice(), [schema, name] if schema == "tidemark" && name == "checkpoint") {
-        return Ok(Kind::Checkpoint);
-    }
-    let is_flush = matches!(parts.as_slice(), [schema, name] if schema == "tidemark" && name == "flush");
-    if !is_flush {
-        let message = format!("procedure {} does not exist", parts.join("."));
-        return Err(SqlError::new(sqlstate::UNDEFINED_FUNCTION, message));
-    }
-    let argument = match &function.args {
-        ast::FunctionArguments::List(list) => match list.args.as_slice() {
-            [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(Expr::Value(value)))] => match &value.value
-            {
-                Value::SingleQuotedString(text) => Some(text.clone()),
-                _ => None,
-            },
-            _ => None,
-        },
-        _ => None,
-    };
-    argument.map(Kind::Flush).ok_or_else(|| {
-        let message = "tidemark.flush takes the name of a table, as in CALL tidemark.flush('cpu')";
-        SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message)
-    })
+/// Whether it is what the parser makes of CHECKPOINT, which has no parentheses.
+fn is_checkpoint(function: &ast::Function) -> bool {
+    let parts = names::parts(&function.name).unwrap_or_default();
+    function.args == ast::FunctionArguments::None && parts == ["tidemark", "checkpoint"]
 }
 
 impl Kind {

@@ -33,7 +33,7 @@ use crate::sql::insert::constants::ConstantRows;
 use crate::sql::insert::unnest::{ArrayParameter, arrays_of};
 use crate::sql::names::{self, Resolver, relation_name};
 use crate::sql::queries::select_from;
-use crate::sql::rows::{Target, not_assignable, to_batch, to_columns, write_error};
+use crate::sql::rows::{Target, not_assignable, to_columns, to_filled_batch, write_error};
 use crate::sqlstate;
 
 pub mod conflict;
@@ -250,7 +250,8 @@ pub fn assign(
     format: &FormatSettings,
 ) -> SqlResult<WriteBatch> {
     let symbols = engine.symbols(target.collection.id).map_err(|error| write_error(&error))?;
-    to_batch(target, &symbols, cast_columns(target, batch, fields, format)?, format)
+    let arrays = cast_columns(target, batch, fields, format)?;
+    to_filled_batch(target, &symbols, arrays, batch.num_rows(), format)
 }
 
 /// The values of a query's batch as columns of the collection, which are not all that a row needs.

@@ -15,6 +15,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{SqlError, SqlResult};
 use crate::sql::copy::statement::{self as copy, CopyStatement};
+use crate::sql::definitions;
 use crate::sql::insert::scan::{self, RowsInsert};
 use crate::sql::position::character_position;
 use crate::sql::spelling;
@@ -78,7 +79,7 @@ fn parse_tokens(text: &str) -> SqlResult<Vec<Parsed>> {
         SqlError::new(sqlstate::SYNTAX_ERROR, lexical(&error.message)).at(place(text, error.location))
     })?;
     check_bounds(text, &tokens)?;
-    let mut tokens = spelled_out(signs_apart(tokens));
+    let mut tokens = definitions::tokens(spelled_out(signs_apart(tokens)));
     let needs_spelling = spelling::tokens(&mut tokens);
     let offsets = Offsets::new(text);
     let mut parser =

@@ -29,6 +29,7 @@ use crate::pgtype::encode::Format;
 use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::text::{decode_utf8, parse_text};
 use crate::pgtype::types::{NO_TYPMOD, family, format_type};
+use crate::sql::defaults::{Defaults, Fill};
 use crate::sql::insert::unnest::ArrayParameter;
 use crate::sqlstate;
 
@@ -63,6 +64,10 @@ pub struct Target {
     pub collection: Arc<Collection>,
     /// Which, in the order of the statement.
     pub columns: Vec<ColumnId>,
+    /// The defaults of all columns of the collection.
+    pub defaults: Defaults,
+    /// The same, computed for a statement that is carried out.
+    pub fill: Fill,
 }
 
 impl Target {
@@ -73,7 +78,7 @@ impl Target {
     pub fn new(collection: Arc<Collection>, names: &[String]) -> SqlResult<Target> {
         if names.is_empty() {
             let columns = collection.schema.columns().iter().map(|column| column.id).collect();
-            return Ok(Target { collection, columns });
+            return Ok(Target::of(collection, columns));
         }
         let mut columns: Vec<ColumnId> = Vec::with_capacity(names.len());
         for name in names {
@@ -87,7 +92,23 @@ impl Target {
             }
             columns.push(column.id);
         }
-        Ok(Target { collection, columns })
+        Ok(Target::of(collection, columns))
+    }
+
+    /// None of the columns.
+    pub fn without_columns(collection: Arc<Collection>) -> Target {
+        Target::of(collection, Vec::new())
+    }
+
+    fn of(collection: Arc<Collection>, columns: Vec<ColumnId>) -> Target {
+        Target { collection, columns, defaults: Defaults::default(), fill: Fill::default() }
+    }
+
+    /// The same with the columns after its own that rows get a default in.
+    fn with_filled(&self) -> Target {
+        let left_out = self.fill.columns().filter(|id| !self.columns.contains(id));
+        let columns = self.columns.iter().copied().chain(left_out).collect();
+        Target { columns, ..self.clone() }
     }
 
     /// A column by its place in the statement.
@@ -99,7 +120,9 @@ impl Target {
 /// Rows under construction.
 #[derive(Debug)]
 pub struct RowsBuilder {
+    /// With the columns that are filled, after those that are given.
     target: Arc<Target>,
+    given: usize,
     symbols: SymbolDictionaries,
     format: FormatSettings,
     builders: Vec<Builder>,
@@ -130,6 +153,8 @@ impl RowsBuilder {
         row_count: usize,
     ) -> SqlResult<RowsBuilder> {
         let symbols = engine.symbols(target.collection.id).map_err(|error| write_error(&error))?;
+        let given = target.columns.len();
+        let target = Arc::new(target.with_filled());
         let builder = |at| {
             let column = target.column(at);
             Ok(match &column.column_type {
@@ -140,9 +165,8 @@ impl RowsBuilder {
             })
         };
         let builders = (0..target.columns.len()).map(builder).collect::<SqlResult<Vec<_>>>()?;
-        let (target, format) = (Arc::clone(target), format.clone());
-        let (blocks, capacity) = (Vec::new(), row_count);
-        Ok(RowsBuilder { target, symbols, format, builders, blocks, row_count: 0, capacity })
+        let (format, blocks, capacity) = (format.clone(), Vec::new(), row_count);
+        Ok(RowsBuilder { target, given, symbols, format, builders, blocks, row_count: 0, capacity })
     }
 
     /// The next row's value of a column is NULL.
@@ -338,12 +362,33 @@ impl RowsBuilder {
         })
     }
 
-    /// The row is complete: every column got its value.
-    pub fn end_row(&mut self) {
-        self.row_count += 1;
+    /// The next row's value of a column is its default.
+    ///
+    /// # Errors
+    /// What its expression raises.
+    pub fn append_default(&mut self, at: usize) -> SqlResult<()> {
+        match self.target.fill.value(self.target.columns[at])? {
+            None => self.append_null(at),
+            Some((datum, pg_type)) => self.append_datum(at, &datum, &pg_type)?,
+        }
+        Ok(())
     }
 
-    /// So many rows are complete.
+    /// So many more rows get their defaults in the columns that are left out; those that were given have
+    /// their values.
+    ///
+    /// # Errors
+    /// What the expression of a default raises.
+    pub fn fill(&mut self, count: usize) -> SqlResult<()> {
+        for at in self.given..self.builders.len() {
+            for _ in 0..count {
+                self.append_default(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// So many rows are complete: every column has their values.
     pub fn end_rows(&mut self, count: usize) {
         self.row_count += count;
     }
@@ -474,7 +519,8 @@ fn in_element(fault: ColumnFault) -> SqlError {
 }
 
 fn dictionary(symbols: &SymbolDictionaries, column: &Column) -> SqlResult<Arc<SymbolDictionary>> {
-    symbols.get(column.id).cloned().ok_or_else(|| SqlError::internal("a symbol has no dictionary"))
+    let found = symbols.get(column.id).cloned();
+    found.ok_or_else(|| write_error(&WriteError::NoSuchColumn(column.id)))
 }
 
 /// A value of a type that a column cannot take.
@@ -487,6 +533,61 @@ pub fn not_assignable(column: &Column, source: &PgType) -> SqlError {
     );
     SqlError::new(sqlstate::DATATYPE_MISMATCH, message)
         .with_hint("You will need to rewrite or cast the expression.")
+}
+
+/// Rows from arrays in the order of the target, with defaults in the columns that are left out; see
+/// [`to_batch`].
+///
+/// # Errors
+/// A row is not one of the collection, or what the expression of a default raises.
+pub fn to_filled_batch(
+    target: &Target,
+    symbols: &SymbolDictionaries,
+    mut arrays: Vec<ArrayRef>,
+    row_count: usize,
+    format: &FormatSettings,
+) -> SqlResult<WriteBatch> {
+    let all = target.with_filled();
+    for at in target.columns.len()..all.columns.len() {
+        let column = all.column(at);
+        let mut builder = ColumnBuilder::new(&column.column_type, row_count);
+        for _ in 0..row_count {
+            match all.fill.value(column.id)? {
+                None => builder.append_null(),
+                Some((datum, pg_type)) => append(&mut builder, column, &datum, &pg_type, format)?,
+            }
+        }
+        arrays.push(builder.finish());
+    }
+    to_batch(&all, symbols, arrays, format)
+}
+
+fn append(
+    builder: &mut ColumnBuilder,
+    column: &Column,
+    datum: &Datum,
+    source: &PgType,
+    format: &FormatSettings,
+) -> SqlResult<()> {
+    builder.append_datum(datum, format).map_err(|error| match error {
+        CastError::Value(error) => error,
+        CastError::NoCast => not_assignable(column, source),
+    })
+}
+
+/// The one value of an expression as an array of a column's type; symbols are texts.
+///
+/// # Errors
+/// It cannot be assigned to the column, or not this value.
+pub fn one_value(
+    column: &Column,
+    datum: &Datum,
+    source: &PgType,
+    format: &FormatSettings,
+) -> SqlResult<ArrayRef> {
+    let mut builder = ColumnBuilder::new(&column.column_type, 1);
+    append(&mut builder, column, datum, source, format)?;
+    Ok(builder.finish())
 }
 
 /// Rows from arrays in the order of the target, in the types of the collection but for symbols,
@@ -655,9 +756,11 @@ pub fn write_error(error: &WriteError) -> SqlError {
             .with_hint("Use text instead of SYMBOL for values that hardly repeat."),
         WriteError::Wal(error) => wal_error(error),
         WriteError::Segment(error) => job_error(error),
+        WriteError::NoSuchColumn(_) => {
+            new(sqlstate::UNDEFINED_COLUMN, "a column was dropped meanwhile".to_owned())
+        }
         WriteError::EmptyBatch
         | WriteError::ColumnGivenTwice(_)
-        | WriteError::NoSuchColumn(_)
         | WriteError::WrongArray { .. }
         | WriteError::Keys(_) => SqlError::internal(error),
     }

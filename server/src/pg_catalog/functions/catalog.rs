@@ -1,9 +1,9 @@
 //! Functions that describe things of the catalog.
 
 use crate::error::{SqlError, SqlResult};
-use crate::pg_catalog::functions::{ScalarBody, any, int, oid, text, texted};
+use crate::pg_catalog::functions::{ScalarBody, any, flag, int, oid, text, texted};
 use crate::pg_catalog::names::{self, quote_ident};
-use crate::pg_catalog::relations;
+use crate::pg_catalog::relations::{self, declared};
 use crate::pg_catalog::run::Run;
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
@@ -15,7 +15,10 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
         Ok(names::reg(any(&values[0])?.0.oid(), &PgType::REGTYPE, run.context))
     }),
     ("pg_get_expr(pg_node_tree,oid) text", first_text),
-    ("pg_get_expr(pg_node_tree,oid,bool) text", first_text),
+    ("pg_get_expr(pg_node_tree,oid,bool) text", |_, values| match flag(values, 2) {
+        true => texted(without_parentheses(text(values, 0))),
+        false => first_text_of(values),
+    }),
     ("pg_get_constraintdef(oid) text", nothing),
     ("pg_get_constraintdef(oid,bool) text", nothing),
     ("pg_get_indexdef(oid) text", nothing),
@@ -42,11 +45,15 @@ pub(super) const FUNCTIONS: &[(&str, ScalarBody)] = &[
         let id = oid(values, 0);
         texted(names::role_name(run.context, id).unwrap_or_else(|| format!("unknown (OID={id})")))
     }),
-    ("col_description(oid,int4) text", nothing),
-    ("obj_description(oid) text", |_, values| Ok(described(oid(values, 0), None))),
-    ("obj_description(oid,name) text", |_, values| {
+    ("col_description(oid,int4) text", |run, values| {
+        let column = u32::try_from(int(values, 1)).unwrap_or(0);
+        let comment = declared::comment(run, oid(values, 0), Some(declared::CLASS_RELATION), column);
+        Ok(comment.map_or(Datum::Null, Datum::Text))
+    }),
+    ("obj_description(oid) text", |run, values| Ok(described(run, oid(values, 0), None))),
+    ("obj_description(oid,name) text", |run, values| {
         let class = relations::by_name("pg_catalog", text(values, 1)).map(|it| it.oid);
-        Ok(class.map_or(Datum::Null, |class| described(oid(values, 0), Some(class))))
+        Ok(class.map_or(Datum::Null, |class| described(run, oid(values, 0), Some(class))))
     }),
     ("shobj_description(oid,name) text", nothing),
     ("pg_describe_object(oid,oid,int4) text", nothing),
@@ -115,7 +122,32 @@ fn yes(_: &Run<'_>, _: &[Datum]) -> SqlResult<Datum> {
 }
 
 fn first_text(_: &Run<'_>, values: &[Datum]) -> SqlResult<Datum> {
+    first_text_of(values)
+}
+
+fn first_text_of(values: &[Datum]) -> SqlResult<Datum> {
     Ok(values[0].clone())
+}
+
+/// An expression without the parentheses around all of it.
+fn without_parentheses(expression: &str) -> &str {
+    let Some(inner) = expression.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) else {
+        return expression;
+    };
+    let mut depth = 0_i32;
+    let mut quoted = false;
+    for character in inner.chars() {
+        match character {
+            '\'' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth -= 1,
+            _ => {}
+        }
+        if depth < 0 {
+            return expression;
+        }
+    }
+    inner
 }
 
 /// `format_type`: the name of a type with what its modifier says.
@@ -298,8 +330,10 @@ fn function_result(_: &Run<'_>, values: &[Datum]) -> SqlResult<Datum> {
     texted(format!("{set}{}", type_of(&row[procedure::RESULT])))
 }
 
-fn described(id: u32, class: Option<u32>) -> Datum {
-    relations::description(id, class).map_or(Datum::Null, |text| Datum::Text(text.to_string()))
+fn described(run: &Run<'_>, id: u32, class: Option<u32>) -> Datum {
+    let comment = declared::comment(run, id, class, 0);
+    let comment = comment.or_else(|| relations::description(id, class).map(|text| text.to_string()));
+    comment.map_or(Datum::Null, Datum::Text)
 }
 
 /// NULL where the cast would fail.

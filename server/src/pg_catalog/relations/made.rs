@@ -2,16 +2,16 @@
 
 use std::sync::LazyLock;
 
-use tidemark_catalog::ids::{BOOTSTRAP_ROLE, NAMESPACE_TIDEMARK};
+use tidemark_catalog::ids::{BOOTSTRAP_ROLE, ColumnId, NAMESPACE_TIDEMARK};
 use tidemark_catalog::schema::Nullability;
 use tidemark_catalog::view::CollectionView;
 
 use crate::pg_catalog::names::{NAMESPACE_CATALOG, NAMESPACE_INFORMATION, namespace_oid};
 use crate::pg_catalog::plan::Row;
-use crate::pg_catalog::relations::{Relation, all, fixed};
+use crate::pg_catalog::relations::{Relation, all, declared, fixed};
 use crate::pg_catalog::run::Run;
 use crate::pgtype::PgType;
-use crate::pgtype::datum::Datum;
+use crate::pgtype::datum::{ArrayDatum, Datum};
 use crate::pgtype::types::{Family, NO_TYPMOD, column_pg_type, column_typmod, family};
 
 /// The oid of the database; PostgreSQL's of the first that initdb makes.
@@ -34,6 +34,8 @@ pub(super) fn rows(relation: &Relation, run: &Run<'_>) -> Option<Vec<Row>> {
         "pg_namespace" => namespaces(run),
         "pg_database" => vec![database(run)],
         "pg_authid" => roles(run),
+        "pg_attrdef" => declared::defaults(run),
+        "pg_description" => declared::comments(run),
         _ => return None,
     })
 }
@@ -65,6 +67,7 @@ struct Class<'a> {
     column_count: usize,
     rows: f32,
     pages: i32,
+    options: Vec<String>,
 }
 
 fn class(class: &Class<'_>) -> Row {
@@ -102,7 +105,13 @@ fn class(class: &Class<'_>) -> Row {
         oid(0),
         oid(0),
         Datum::Null,
-        Datum::Null,
+        match class.options.as_slice() {
+            [] => Datum::Null,
+            options => {
+                let options = options.iter().map(|option| text(option.as_str())).collect();
+                Datum::Array(ArrayDatum::list(PgType::TEXT, options))
+            }
+        },
         Datum::Null,
     ])
 }
@@ -123,6 +132,7 @@ static OUR_CLASSES: LazyLock<Vec<Row>> = LazyLock::new(|| {
             column_count: relation.columns.len(),
             rows: -1.0,
             pages: 0,
+            options: Vec::new(),
         })
     };
     all().iter().map(row).collect()
@@ -141,10 +151,12 @@ fn classes(run: &Run<'_>) -> Vec<Row> {
             row_type: 0,
             owner: collection.owner.0,
             kind: b'r',
-            column_count: collection.schema.columns().len(),
+            // Those that were dropped keep their numbers.
+            column_count: collection.schema.columns().len() + collection.schema.dropped().count(),
             // As PostgreSQL says it of a table that was never analysed.
             rows: if segments.is_empty() { -1.0 } else { row_count as f32 },
             pages: i32::try_from(bytes.div_ceil(PAGE_BYTES)).unwrap_or(i32::MAX),
+            options: declared::options(collection),
         }));
     }
     rows
@@ -158,6 +170,10 @@ struct Attribute<'a> {
     typmod: i32,
     number: i16,
     required: bool,
+    /// It has an expression for rows that say nothing of it, and a value for rows that were there
+    /// before it.
+    has_default: bool,
+    has_missing: bool,
 }
 
 /// `typlen`, `typbyval`, `typalign`, `typstorage` and `typcollation` of a type.
@@ -194,8 +210,8 @@ fn attribute(attribute: &Attribute<'_>) -> Row {
         storage,
         letter(0),
         yes(attribute.required),
-        yes(false),
-        yes(false),
+        yes(attribute.has_default),
+        yes(attribute.has_missing),
         letter(0),
         letter(0),
         yes(false),
@@ -220,6 +236,8 @@ static OUR_ATTRIBUTES: LazyLock<Vec<Row>> = LazyLock::new(|| {
                 typmod: NO_TYPMOD,
                 number: column.number,
                 required: *required,
+                has_default: false,
+                has_missing: false,
             }));
         }
     }
@@ -237,10 +255,34 @@ fn attributes(run: &Run<'_>) -> Vec<Row> {
                 typmod: column_typmod(&column.column_type),
                 number: i16::try_from(column.id.0).unwrap_or(i16::MAX),
                 required: column.nullability == Nullability::Required,
+                has_default: column.default.is_some(),
+                has_missing: column.missing.is_some(),
             }));
         }
+        let dropped = view.collection.schema.dropped();
+        rows.extend(dropped.map(|id| dropped_attribute(view.collection.id.0, id)));
     }
     rows
+}
+
+/// The gap that a column leaves that was dropped: its number is not given again.
+fn dropped_attribute(relation: u32, id: ColumnId) -> Row {
+    const TYPE: usize = 2;
+    const DROPPED: usize = 17;
+    let mut row = attribute(&Attribute {
+        relation,
+        name: &format!("........pg.dropped.{id}........"),
+        pg_type: PgType::TEXT,
+        typmod: NO_TYPMOD,
+        number: i16::try_from(id.0).unwrap_or(i16::MAX),
+        required: false,
+        has_default: false,
+        has_missing: false,
+    })
+    .to_vec();
+    row[TYPE] = oid(0);
+    row[DROPPED] = yes(true);
+    Row::from(row)
 }
 
 fn namespaces(run: &Run<'_>) -> Vec<Row> {

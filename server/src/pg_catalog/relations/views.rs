@@ -4,8 +4,8 @@
 pub(crate) fn definition(namespace: &str, name: &str) -> Option<&'static str> {
     let views = match namespace {
         "pg_catalog" => CATALOG,
-        "tidemark" => return None,
-        _ => INFORMATION_SCHEMA,
+        "information_schema" => INFORMATION_SCHEMA,
+        _ => &[],
     };
     views.iter().find(|(view, _)| *view == name).map(|(_, query)| *query)
 }
@@ -92,7 +92,8 @@ const INFORMATION_SCHEMA: &[(&str, &str)] = &[
     ),
     (
         "columns",
-        "select current_database(), n.nspname, c.relname, a.attname, a.attnum::int4, null::varchar,
+        "select current_database(), n.nspname, c.relname, a.attname, a.attnum::int4,
+            pg_get_expr(d.adbin, d.adrelid),
             case when a.attnotnull then 'NO' else 'YES' end,
             case when t.typelem <> 0 and t.typlen = -1 and t.typcategory = 'A' then 'ARRAY'
                  else format_type(a.atttypid, null) end,
@@ -116,6 +117,7 @@ const INFORMATION_SCHEMA: &[(&str, &str)] = &[
             join pg_catalog.pg_class c on c.oid = a.attrelid
             join pg_catalog.pg_namespace n on n.oid = c.relnamespace
             join pg_catalog.pg_type t on t.oid = a.atttypid
+            left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
          where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'v', 'f', 'p')",
     ),
     (

@@ -107,3 +107,35 @@ fn collections_are_shown_as_tables() {
         ),
     ]);
 }
+
+#[test]
+fn the_server_tells_of_itself() {
+    check(&[
+        ("select * from tidemark.wal", "1.wal|1|100|7|6"),
+        ("select * from tidemark.jobs", "flush|public|m|running|00:00:01.5|"),
+        ("select * from tidemark.symbols", "public|m|host|3|99|1000000"),
+        ("select count(*) from tidemark.partitions", "0"),
+        ("select count(*) from tidemark.memtables where age is not null", "0"),
+        (
+            "select c.relname, c.relkind from pg_class c where relnamespace = 'tidemark'::regnamespace
+             order by 1",
+            "jobs|v\nmemtables|v\nmerges|v\npartitions|v\nproducers|v\nsegments|v\nsymbols|v\nwal|v",
+        ),
+        ("select 'tidemark.wal'::regclass::oid", "13304"),
+    ]);
+}
+
+#[test]
+fn what_users_declared_is_shown() {
+    check(&[
+        (
+            "select reloptions from pg_class where relname = 'm'",
+            "{kind=timeseries,time_key=ts,\"partition_by=1 day\",series_key=host}",
+        ),
+        ("select attname, atthasdef, attisdropped from pg_attribute where attrelid = 'm'::regclass and attnum > 0
+          order by attnum", "ts|f|f\nhost|f|f\nn|f|f"),
+        ("select count(*) from pg_attrdef", "0"),
+        ("select pg_get_expr('(1 + 2)', 0, true), pg_get_expr('(1 + 2)', 0)", "1 + 2|(1 + 2)"),
+        ("select pg_get_expr('(a) + (b)', 0, true)", "(a) + (b)"),
+    ]);
+}

@@ -181,7 +181,7 @@ impl Session {
         control: &StatementControl,
     ) -> SqlResult<Option<WriteBatch>> {
         let run = self.run_query(control);
-        let format = self.format();
+        let (format, target) = (self.format(), self.filled(&insert.target)?);
         let mut rows = control.run(query.run(values, run)).await??;
         let (mut batches, mut bytes) = (Vec::new(), 0);
         while let Some(batch) = control.run(rows.next()).await?? {
@@ -191,7 +191,7 @@ impl Session {
             if batch.num_rows() == 0 {
                 continue;
             }
-            let batch = insert::assign(&self.server.engine, &insert.target, &batch, &query.fields, &format)?;
+            let batch = insert::assign(&self.server.engine, &target, &batch, &query.fields, &format)?;
             bytes += batch.memory_bytes();
             if bytes > WRITE_BYTES_MAX {
                 let message = "the statement writes too much";

@@ -34,6 +34,7 @@ impl Session {
                         Some(Arc::new(RowExpressions::of(planned, Clause::CopyWhere)?))
                     }
                 };
+                let target = self.with_defaults(target)?;
                 Ok(Body::CopyIn(PreparedCopyIn { target, format, condition }))
             }
             Copy::Out { query, format, collection } => {
@@ -61,7 +62,7 @@ impl Session {
                 Some(condition.bind(&self.server, &[], options)?)
             }
         };
-        let (target, format) = (Arc::clone(&copy.target), copy.format.clone());
+        let (target, format) = (self.filled(&copy.target)?, copy.format.clone());
         let copy = CopyIn::start(&self.server, target, format, condition, values, sink)?;
         Ok(Outcome::CopyIn(Box::new(copy)))
     }

@@ -41,7 +41,8 @@ impl Session {
         resolver: &Arc<Resolver>,
     ) -> SqlResult<Body> {
         let format = self.format();
-        let planned = insert::analyze(insert, rows, declared, resolver, &format)?;
+        let mut planned = insert::analyze(insert, rows, declared, resolver, &format)?;
+        planned.target = self.with_defaults(planned.target)?;
         let (target, source, mut parameters) = match planned.source {
             InsertSource::Constants(rows) => {
                 let parameters = rows.parameter_types(&planned.target, declared);
@@ -114,13 +115,13 @@ impl Session {
     }
 
     fn build_rows(&mut self, insert: &PreparedInsert, values: Values<'_>) -> SqlResult<Option<WriteBatch>> {
-        let format = self.format();
+        let (format, target) = (self.format(), self.filled(&insert.target)?);
         let engine = &self.server.engine;
         match &insert.source {
             RowsFrom::Constants(rows) => {
-                rows.build(engine, &insert.target, values, &insert.parameters, &format).map(Some)
+                rows.build(engine, &target, values, &insert.parameters, &format).map(Some)
             }
-            RowsFrom::Arrays(arrays) => unnest::build(engine, &insert.target, arrays, values, &format),
+            RowsFrom::Arrays(arrays) => unnest::build(engine, &target, arrays, values, &format),
             RowsFrom::Query(_) => Err(SqlError::internal("a query makes rows when it runs")),
         }
     }
@@ -210,8 +211,8 @@ impl Session {
         values: &[Datum],
         control: &StatementControl,
     ) -> SqlResult<Outcome> {
-        let format = self.format();
-        let collection = insert.target.collection.id;
+        let (format, target) = (self.format(), self.filled(&insert.target)?);
+        let collection = target.collection.id;
         let mut sink = self.copy_sink(collection)?;
         let expressions = self.bind_returning(insert, values, control)?.map(Arc::new);
         let run = self.run_query(control);
@@ -222,7 +223,7 @@ impl Session {
                 return Err(SqlError::internal("a planned query gives batches"));
             };
             row_count += batch.num_rows();
-            let (server, target) = (Arc::clone(&self.server), Arc::clone(&insert.target));
+            let (server, target) = (Arc::clone(&self.server), Arc::clone(&target));
             let (fields, format, expressions) =
                 (Arc::clone(&query.fields), format.clone(), expressions.clone());
             let written = self.server.query_runtime.spawn_blocking(move || {

@@ -112,12 +112,12 @@ impl Session {
             settings: self.settings.clone(),
             format: self.format(),
             process: self.registered.process(),
+            system: Arc::new(RunningSystem(Arc::clone(&self.server.engine))),
             statements: Arc::clone(&self.statements),
             tables: None,
             cancel: CancellationToken::new(),
             clock: Arc::clone(&self.server.clock),
             random: Arc::clone(&self.server.random),
-            system: Arc::new(RunningSystem(Arc::clone(&self.server.engine))),
         }
     }
 

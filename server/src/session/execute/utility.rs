@@ -13,12 +13,11 @@ use crate::session::execute::in_failed_transaction;
 use crate::session::field::{Field, Fields};
 use crate::session::outcome::{Outcome, RowSource};
 use crate::session::parameters;
+use crate::session::procedures::{self, Call};
 use crate::session::settings::Scope;
 use crate::session::transaction::Status;
 use crate::sql::classify::{Kind, transaction_modes};
 use crate::sql::ddl::{self, DdlContext};
-use crate::sql::names::no_relation;
-use crate::sql::rows::job_error;
 use crate::sqlstate;
 
 fn done(tag: &str) -> SqlResult<Outcome> {
@@ -76,8 +75,11 @@ impl Session {
             Kind::Prepare(preparation) => self.prepare_statement(preparation).await,
             Kind::Deallocate(name) => self.deallocate(name.as_deref()),
             Kind::Ddl(statement) => self.define(statement).await,
-            Kind::Checkpoint => self.flush(None, control).await,
-            Kind::Flush(name) => self.flush(Some(name), control).await,
+            Kind::Checkpoint => {
+                let call = Call::checkpoint();
+                self.call(&call, (&[], &[]), control).await?;
+                done("CHECKPOINT")
+            }
             Kind::Nothing(tag) => done(tag),
             other => Err(SqlError::internal(format!("not a utility statement: {other:?}"))),
         }
@@ -258,11 +260,13 @@ impl Session {
         self.check_writable(what)?;
         let resolver = self.resolver();
         let (server, role) = (Arc::clone(&self.server), self.role.clone());
-        let statement = statement.clone();
+        let (statement, expressions) = (statement.clone(), self.catalog_context());
         // The catalog is written and synced, which blocks.
         let defined = self.server.query_runtime.spawn_blocking(move || {
             let context = DdlContext {
                 engine: &server.engine,
+                series: &server.series,
+                expressions: &expressions,
                 resolver: &resolver,
                 role: &role,
                 salt: server.random_bytes(),
@@ -276,32 +280,19 @@ impl Session {
         done(defined.tag)
     }
 
-    /// Flushes memtables to segments, of one collection or of all.
-    async fn flush(&mut self, name: Option<&str>, control: &StatementControl) -> SqlResult<Outcome> {
-        let resolver = self.resolver();
-        let ids = match name {
-            Some(name) => {
-                let (namespace, name) = match name.split_once('.') {
-                    Some((namespace, name)) => (Some(namespace), name),
-                    None => (None, name),
-                };
-                let found = resolver.find(namespace, name)?;
-                vec![found.ok_or_else(|| no_relation(namespace, name))?.id]
-            }
-            None => resolver.view().collections().map(|it| it.collection.id).collect(),
-        };
-        let engine = Arc::clone(&self.server.engine);
-        let flushed = self.server.query_runtime.spawn_blocking(move || {
-            ids.into_iter().try_for_each(|id| match engine.flush(id) {
-                // One that was dropped meanwhile needs no flush.
-                Err(tidemark_engine::error::JobError::Dropped(_)) => Ok(()),
-                other => other,
-            })
-        });
-        let flushed = control.run(flushed).await?;
-        let flushed =
-            flushed.map_err(|error| SqlError::internal(format!("flushing ended by a panic: {error}")))?;
-        flushed.map_err(|error| job_error(&error))?;
-        done(if name.is_some() { "CALL" } else { "CHECKPOINT" })
+    /// Calls a procedure.
+    pub(super) async fn call(
+        &mut self,
+        call: &Call,
+        parameters: (&[Datum], &[PgType]),
+        control: &StatementControl,
+    ) -> SqlResult<Outcome> {
+        let prepared = procedures::prepare(call, parameters, &self.catalog_context())?;
+        let (resolver, engine) = (self.resolver(), Arc::clone(&self.server.engine));
+        let name = prepared.name();
+        let ran = self.server.query_runtime.spawn_blocking(move || prepared.run(&engine, &resolver));
+        let ran = control.run(ran).await?;
+        ran.map_err(|error| SqlError::internal(format!("{name} ended by a panic: {error}")))??;
+        done("CALL")
     }
 }

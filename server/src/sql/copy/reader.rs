@@ -172,6 +172,7 @@ impl Reader {
                 earliest = Some(self.in_column(error, at, row));
             }
         }
+        rows.fill(count)?;
         let fault = match &self.condition {
             Some(condition) => self.pick(condition, count, rows).err(),
             None => self.first_missing_value(count, rows),

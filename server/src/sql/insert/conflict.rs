@@ -19,6 +19,7 @@ use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::text::parse_text;
 use crate::pgtype::types::{column_pg_type, column_typmod};
 use crate::sql::classify::has_query;
+use crate::sql::defaults::expr_of;
 use crate::sql::insert::{cast_to, with_column_type};
 use crate::sql::names;
 use crate::sql::queries::select_from_with_excluded;
@@ -113,7 +114,7 @@ fn analyze_update(
     target: &Target,
     format: &FormatSettings,
 ) -> SqlResult<Update> {
-    let mut set = Target { collection: Arc::clone(&target.collection), columns: Vec::new() };
+    let mut set = Target::without_columns(Arc::clone(&target.collection));
     let mut projection = Vec::new();
     for assignment in &update.assignments {
         for (name, value) in assigned(assignment)? {
@@ -138,7 +139,10 @@ fn analyze_update(
 /// A value as one of the column's type, where it has no type of its own.
 fn typed(value: Expr, column: &Column, format: &FormatSettings) -> SqlResult<Expr> {
     let value = match value {
-        Expr::Identifier(word) if is_default(&word) => Expr::Value(Value::Null.into()),
+        Expr::Identifier(word) if is_default(&word) => match &column.default {
+            Some(text) => return Ok(cast_to(expr_of(text)?, &column.column_type)),
+            None => Expr::Value(Value::Null.into()),
+        },
         value => value,
     };
     if is_null(&value) {

@@ -38,7 +38,7 @@ pub struct ConstantRows {
 pub enum Cell {
     /// NULL.
     Null,
-    /// DEFAULT, which is NULL here.
+    /// DEFAULT.
     Default,
     /// When the transaction started.
     Now,
@@ -242,6 +242,7 @@ impl ConstantRows {
         if let Some(error) = earliest {
             return Err(error);
         }
+        rows.fill(count)?;
         rows.end_rows(count);
         rows.finish()
     }
@@ -256,7 +257,8 @@ impl ConstantRows {
         format: &FormatSettings,
     ) -> SqlResult<()> {
         match cell {
-            Cell::Null | Cell::Default => rows.append_null(at),
+            Cell::Null => rows.append_null(at),
+            Cell::Default => rows.append_default(at)?,
             Cell::Text(span) => rows.append_text(at, self.text(span).as_bytes())?,
             Cell::Number(span) => {
                 let text = self.text(span);

@@ -189,6 +189,7 @@ pub fn build(
     for (at, count) in counts.into_iter().enumerate() {
         (count..row_count).for_each(|_| rows.append_null(at));
     }
+    rows.fill(row_count)?;
     rows.end_rows(row_count);
     rows.finish().map(Some)
 }

@@ -27,10 +27,11 @@ impl Target {
         (0..self.columns.len()).filter(|at| is_required(&self.collection, self.column(*at))).collect()
     }
 
-    /// A column that the statement leaves out though every row needs a value of it.
+    /// A column that the statement leaves out though every row needs a value of it, and has no default.
     pub fn required_elsewhere(&self) -> Option<&Column> {
         let columns = self.collection.schema.columns().iter();
-        let mut missing = columns.filter(|column| !self.columns.contains(&column.id));
+        let is_given = |id| self.columns.contains(&id) || self.fill.columns().any(|filled| filled == id);
+        let mut missing = columns.filter(|column| !is_given(column.id));
         missing.find(|column| is_required(&self.collection, column))
     }
 
