@@ -383,12 +383,12 @@ impl Checking<'_> {
             collection: Some(view.collection.name.clone()),
             partition: Some(segment.partition),
             segment: Some(segment.id),
-            file: self.from_directory(path),
+            file: self.below_directory(path),
             fault,
         });
     }
 
-    fn from_directory(&self, path: &Path) -> PathBuf {
+    fn below_directory(&self, path: &Path) -> PathBuf {
         path.strip_prefix(self.directory).unwrap_or(path).to_owned()
     }
 
@@ -437,7 +437,7 @@ impl Checking<'_> {
         match scan {
             Ok(scan) => {
                 let tail = scan.torn_tail.map(|tail| {
-                    let file = self.from_directory(&tail.path);
+                    let file = self.below_directory(&tail.path);
                     at_file(file, Fault::TornTail { offset: tail.offset })
                 });
                 self.report.leftovers.extend(tail);
@@ -451,7 +451,7 @@ impl Checking<'_> {
                     | WalOpenError::ForeignLog { path } => path.clone(),
                     WalOpenError::Record(_) => directory,
                 };
-                self.report.faults.push(at_file(self.from_directory(&path), Fault::Log(error)));
+                self.report.faults.push(at_file(self.below_directory(&path), Fault::Log(error)));
             }
         }
     }

@@ -4,6 +4,8 @@
 //! more than the ordinary number of kills, and `TIDEMARK_CRASH_DEFECT=flush::forget_flushed_lsn=return`
 //! puts a defect into the server that the torture must find.
 
+#![expect(clippy::disallowed_methods, reason = "these are real processes in real time")]
+
 mod damage;
 mod disk_full;
 mod journal;

@@ -7,12 +7,14 @@ use std::path::Path;
 use crate::server::source_path;
 
 /// Failpoints that break a promise on purpose, for tests that must notice.
-pub const DEFECTS: [&str; 5] = [
+pub const DEFECTS: [&str; 6] = [
     "wal::skip_sync",
     "wal::acknowledge_before_sync",
     "flush::forget_flushed_lsn",
     "flush::forget_replaced",
     "merge::forget_replaced",
+    // No defect: segments as they were before there were filters.
+    "segment::without_token_filters",
 ];
 
 /// The names of all failpoints in the sources of the server, the engine and the catalog.

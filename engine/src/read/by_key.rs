@@ -217,7 +217,7 @@ impl<'a> Search<'a> {
         }
         self.missing -= found.len();
         let rows = found.iter().map(|(_, row)| *row).collect::<UInt32Array>();
-        Ok(self.found.add(&rows, array)?)
+        self.found.add(&rows, array)
     }
 
     /// Step 1.

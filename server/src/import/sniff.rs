@@ -23,8 +23,11 @@ const SYMBOL_ROWS_MIN: usize = 20;
 /// Of texts that repeat, each is there this often on the average.
 const SYMBOL_REPEATS_MIN: usize = 10;
 
+/// Whether a text is a value of a type.
+type IsValue = fn(&str) -> bool;
+
 /// The types that a value has, narrowest first.
-const TESTS: [(fn(&str) -> bool, ColumnType); 8] = [
+const TESTS: [(IsValue, ColumnType); 8] = [
     (is_bool, ColumnType::Bool),
     (is_integer, ColumnType::Int8),
     (is_float, ColumnType::Float8),

@@ -165,7 +165,7 @@ pub enum PreparedConflict {
     /// DO NOTHING.
     Nothing,
     /// DO UPDATE.
-    Update(PreparedUpdate),
+    Update(Box<PreparedUpdate>),
 }
 
 /// ON CONFLICT DO UPDATE.

@@ -28,8 +28,9 @@ const GOODBYE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A client that is connected.
 pub(crate) struct Client {
-    pub(crate) connection: Connection,
+    // The first to go: when a client sees its connection closed, its place is free again.
     pub(crate) session: Session,
+    pub(crate) connection: Connection,
     /// Messages of the extended protocol are skipped until Sync, after an error.
     pub(crate) skipping: bool,
     /// What the client was last told of its parameters.

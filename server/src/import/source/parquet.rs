@@ -183,7 +183,7 @@ fn write_row(encoders: &[ColumnEncoder], row: usize, data: &mut BytesMut) -> cra
 /// Makes a value that was written from `start` on one that COPY reads back. Most are as they are.
 fn escape(start: usize, data: &mut BytesMut) {
     let special = |byte: &u8| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r');
-    if !data[start..].iter().any(|byte| special(byte)) {
+    if !data[start..].iter().any(special) {
         return;
     }
     let value = data.split_off(start);
@@ -254,7 +254,7 @@ fn table_type_of(data_type: &DataType) -> Option<ColumnType> {
 
 /// A scale below 0 stands for zeros before the point.
 fn numeric(precision: u8, scale: i8) -> Option<ColumnType> {
-    let zeros = u8::try_from(scale.min(0).unsigned_abs()).ok()?;
+    let zeros = scale.min(0).unsigned_abs();
     let precision = precision.checked_add(zeros).filter(|it| *it <= NUMERIC_PRECISION_MAX)?;
     let scale = u8::try_from(scale.max(0)).ok()?;
     Some(ColumnType::Numeric(Some(NumericModifier { precision, scale })))

@@ -67,7 +67,7 @@ impl Session {
             Some(Conflict::Update(update)) => {
                 let query = self.plan_part(update.query, text, &mut parameters, resolver).await?;
                 let (set, has_condition) = (update.target, update.has_condition);
-                Some(PreparedConflict::Update(PreparedUpdate::new(set, query, has_condition)?))
+                Some(PreparedConflict::Update(Box::new(PreparedUpdate::new(set, query, has_condition)?)))
             }
         };
         let returning = match planned.returning {
