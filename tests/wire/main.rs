@@ -11,6 +11,7 @@
 //! | [`streaming`] | large results, slow clients, cancelling |
 //! | [`tls`], [`certificate`] | encryption, and passwords over it |
 //! | [`upserts`] | ON CONFLICT among writers that do the same, and rows that come again |
+//! | [`merges`] | what the server tells of its merges and segments |
 //! | [`lifecycle`] | where the server listens, how it is configured, how it ends |
 //! | [`http`], [`line_http`] | health, metrics, line protocol |
 //! | [`http_limits`], [`line_tcp`] | attacks over HTTP, and on the plain line protocol |
@@ -35,6 +36,7 @@ mod java;
 mod lifecycle;
 mod line_http;
 mod line_tcp;
+mod merges;
 mod messages;
 mod numbered;
 mod otlp;
