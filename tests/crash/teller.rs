@@ -6,7 +6,8 @@
 //! | `d` | rows of now and of months ago; deletes by number and by time; partitions are dropped |
 //! | `k` | rows that replace those of their `dedup_key`, by INSERT, COPY and line protocol; deletes |
 //! | `n` | batches with a number, each sent again after a crash until there is an answer |
-//! | `s` | line protocol that brings columns; the table is dropped, and made again by the next line |
+//! | `s` | line protocol that brings columns; ALTER TABLE brings one with a default, and takes it; the table is
+//!         dropped, and made again by the next line |
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -285,6 +286,9 @@ impl Teller {
         if self.choices.below(6) == 0 && !self.story.rows().is_empty() {
             return (Request::Sql(format!("CALL tidemark.flush('{name}')")), Change::default());
         }
+        if !self.story.rows().is_empty() && self.choices.below(20) == 0 {
+            return self.alter();
+        }
         let (mut rows, mut body) = (Vec::new(), String::new());
         for _ in 0..1 + self.choices.below(8) {
             let id = self.next;
@@ -300,6 +304,24 @@ impl Teller {
             rows.push((id, Values::from(values)));
         }
         (Request::Lines { headers: String::new(), body }, put(rows))
+    }
+
+    /// A column comes, with the same value in every row that is there, or goes. Lines say nothing of it.
+    fn alter(&mut self) -> (Request, Change) {
+        let (name, column) = (self.story.collection, "added");
+        let mut rows: Vec<_> = self.story.rows().iter().map(|(id, values)| (*id, values.clone())).collect();
+        let is_there = rows.iter().any(|(_, values)| values.contains_key(column));
+        for (_, values) in &mut rows {
+            match is_there {
+                true => drop(values.remove(column)),
+                false => drop(values.insert(column.to_owned(), "7".to_owned())),
+            }
+        }
+        let action = match is_there {
+            true => format!("DROP COLUMN {column}"),
+            false => format!("ADD COLUMN {column} bigint DEFAULT 7"),
+        };
+        (Request::Sql(format!("ALTER TABLE {name} {action}")), put(rows))
     }
 
     /// Compares all that the server holds with all that it must.

@@ -21,7 +21,7 @@ use crate::writers::{COLLECTIONS, Target, WRITERS, Writer, create};
 use crate::{Shared, connect};
 
 /// Where a life may be stopped: the thread that comes there waits for ever, and the kill finds it there.
-const STOPS: [&str; 22] = [
+const STOPS: [&str; 24] = [
     "wal::before_write",
     "wal::after_write",
     "wal::before_sync",
@@ -41,6 +41,8 @@ const STOPS: [&str; 22] = [
     "delete::after_publish",
     "retention::before_publish",
     "retention::after_publish",
+    "alter::before_edit",
+    "alter::after_edit",
     "log::before_remove",
     "catalog::before_commit",
     "catalog::after_commit",
@@ -115,7 +117,7 @@ impl Run {
         let place = self.choices.one_of(places);
         let passes = self.choices.below(match place.split("::").next() {
             Some("wal") => 60,
-            Some("merge" | "delete" | "retention") => 2,
+            Some("merge" | "delete" | "retention" | "alter") => 2,
             _ => 8,
         });
         self.reached.entry(place).or_default();
