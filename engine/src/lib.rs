@@ -22,6 +22,8 @@ mod durable;
 pub mod engine;
 pub mod env;
 pub mod error;
+#[cfg(feature = "failpoints")]
+pub mod fuzzing;
 mod jobs;
 mod manifest;
 pub mod memtable;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -52,14 +53,12 @@ pub(crate) fn open(
 ) -> Result<OpenSegment, ReadError> {
     let (file, footer) = read_footer(files, path, collection, segment)?;
     let decode = |source| ReadError::Decode { path: path.to_owned(), source: Arc::new(source) };
-    let metadata = parse_footer(&footer).map_err(decode)?;
-    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
-    let pages = page_checks(&metadata).ok_or_else(|| ReadError::Damaged {
+    let (metadata, pages) = understand_footer(&footer).map_err(decode)?;
+    let pages = pages.ok_or_else(|| ReadError::Damaged {
         path: path.to_owned(),
         collection: collection.to_owned(),
         offset: footer.start,
     })?;
-    let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options).map_err(decode)?;
     let columns = file_columns(&metadata);
     // The bounds of pages are in the metadata, and once more as they are compared.
     let memory_bytes = 2 * metadata.metadata().memory_size() + pages.len() * size_of::<PageCheck>();
@@ -174,6 +173,20 @@ fn read_footer(
 
 fn parse_footer(footer: &Footer) -> Result<ParquetMetaData, ParquetError> {
     ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(footer)
+}
+
+/// What a footer says, and where the pages are.
+///
+/// The libraries panic where a footer says what none of ours does: a width of integers that there is not,
+/// an offset below zero. Behind a right checksum that is no accident, and still an error of this file.
+fn understand_footer(footer: &Footer) -> Result<(ArrowReaderMetadata, Option<Vec<PageCheck>>), ParquetError> {
+    let understood = catch_unwind(AssertUnwindSafe(|| {
+        let metadata = parse_footer(footer)?;
+        let pages = page_checks(&metadata);
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+        Ok((ArrowReaderMetadata::try_new(Arc::new(metadata), options)?, pages))
+    }));
+    understood.unwrap_or_else(|_| Err(ParquetError::General("the footer makes no sense".to_owned())))
 }
 
 impl Length for Footer {
