@@ -63,6 +63,9 @@ const KILLS: u64 = 36;
 /// A life that did not come to its stop by then is killed where it is.
 const STOP_WITHIN: Duration = Duration::from_millis(1000);
 
+/// A life without a stop is not killed before every client got on, or this is over.
+const PROGRESS_WITHIN: Duration = Duration::from_secs(5);
+
 /// A start that is to stop on its way is killed then.
 const RECOVER_WITHIN: Duration = Duration::from_millis(500);
 
@@ -106,7 +109,7 @@ impl Run {
         options
             .failpoints(failpoints.join(";"))
             .setting("memtable-size", "256KiB")
-            .setting("memtable-memory", "4MiB")
+            .setting("memtable-memory", "12MiB")
             .setting("wal-segment-size", "256KiB")
     }
 
@@ -138,7 +141,9 @@ impl Run {
             pass(Duration::from_millis(50 + self.choices.below(800))).await.ok();
             // On a machine that is busy otherwise, until something has happened.
             let (begun, enough) = (std::time::Instant::now(), self.choices.below(100));
-            while target.acknowledged() < enough && begun.elapsed() < STOP_WITHIN {
+            let clients = u32::try_from(Plot::ALL.len()).expect("there are a few");
+            let is_enough = || target.acknowledged() >= enough && target.all_progressed(clients);
+            while !is_enough() && begun.elapsed() < PROGRESS_WITHIN {
                 pass(Duration::from_millis(10)).await.ok();
             }
             return;
