@@ -34,6 +34,17 @@ pub struct Bootstrap {
 /// The name of the setting that holds [`Bootstrap::system_identifier`].
 pub const SYSTEM_IDENTIFIER: &str = "system_identifier";
 
+/// The first ids that were not given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdBounds {
+    /// Of collections.
+    pub collection: CollectionId,
+    /// Of partitions.
+    pub partition: PartitionId,
+    /// Of segments, and of files of deleted rows.
+    pub segment: SegmentId,
+}
+
 /// The open catalog.
 #[derive(Debug)]
 pub struct Catalog {
@@ -102,6 +113,17 @@ impl Catalog {
     /// The catalog now. Later edits do not change what was returned.
     pub fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Numbers above every id that was given out.
+    pub fn id_bounds(&self) -> IdBounds {
+        let Counters { next_object, next_partition, next_segment } =
+            self.ids.lock().unwrap_or_else(PoisonError::into_inner).durable;
+        IdBounds {
+            collection: CollectionId(next_object),
+            partition: PartitionId(next_partition),
+            segment: SegmentId(next_segment),
+        }
     }
 
     /// Makes the edit: durable and seen by every later [`Catalog::view`] when this returns, or

@@ -30,4 +30,4 @@ pub mod view;
 
 mod catalog;
 
-pub use catalog::{Bootstrap, Catalog, SYSTEM_IDENTIFIER};
+pub use catalog::{Bootstrap, Catalog, IdBounds, SYSTEM_IDENTIFIER};

@@ -98,6 +98,18 @@ impl redb::StorageBackend for Backend {
     }
 }
 
+/// Whether every page of the file has its checksum. What a crash left is put in order first, which writes
+/// to the file: give one whose writes go nowhere.
+///
+/// # Errors
+/// The file cannot be opened, or not be put in order.
+pub fn is_sound(file: Box<dyn CatalogFile>) -> Result<bool, OpenError> {
+    let open = |error: redb::Error| OpenError::Database(Box::new(error));
+    let opened = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Backend(file));
+    let mut database = opened.map_err(|error| open(error.into()))?;
+    database.check_integrity().map_err(|error| open(error.into()))
+}
+
 /// The open file.
 #[derive(Debug)]
 pub(crate) struct Store {

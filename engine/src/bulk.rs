@@ -192,6 +192,7 @@ impl BulkWrite {
         let writes = kept.into_iter().map(|(batch, charge)| Write {
             collection: self.runtime.id,
             batch,
+            watch: None,
             charge: Some(charge),
         });
         self.engine.submit_numbered(writes.collect(), durability, number).map(Some)

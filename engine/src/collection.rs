@@ -94,6 +94,8 @@ pub(crate) struct CollectionRuntime {
     /// Held from looking at the manifest to publishing what follows from it. Comes before `state`.
     publishing: Mutex<()>,
     state: Mutex<State>,
+    /// Held by who looks for rows and writes by what it saw, from the one to the other.
+    pub(crate) turns: Arc<tokio::sync::Mutex<()>>,
     /// Signalled when `flushing` becomes false.
     flushed: Condvar,
     /// Signalled when `deletes` becomes 0.
@@ -120,6 +122,10 @@ pub(crate) struct State {
     pub(crate) merge_not_before: Duration,
     /// A merge that began under another number gives up.
     pub(crate) merge_epoch: u64,
+    /// All commits up to here are in the manifest.
+    pub(crate) flushed_lsn: Lsn,
+    /// How many times rows were deleted otherwise than by later ones.
+    pub(crate) deletes_published: u64,
     /// How many deletes are under way; merges wait for them.
     pub(crate) deletes: usize,
     /// Somebody is flushing; there is at most one, so that memtables are published in order.
@@ -137,9 +143,12 @@ impl CollectionRuntime {
             id: collection.id,
             symbols: RwLock::new(SymbolDictionaries::default().extended_for(&collection)),
             publishing: Mutex::default(),
+            turns: Arc::default(),
             flushed: Condvar::new(),
             deleted: Condvar::new(),
             state: Mutex::new(State {
+                flushed_lsn: collection.flushed_lsn,
+                deletes_published: 0,
                 collection,
                 active: Memtable::default(),
                 active_keys: has_keys.then(|| Arc::new(LayerIndex::new(budget))),

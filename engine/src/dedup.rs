@@ -12,9 +12,12 @@
 //! - Each layer has an index of its keys ([`index`]), which readers bring up to their snapshot: it
 //!   tells which rows of the layer, and of layers before, have a later one, and since which commit.
 //! - A reader asks, for the rows of a segment in the time of some layer, whether a layer has their keys.
+//! - `INSERT … ON CONFLICT` asks the indexes for the rows of its keys ([`crate::read::by_key`]), and is
+//!   refused when others wrote them before it is committed ([`batch_keys`]).
 //!
 //! Writers pay nothing but sorting out repeated keys when a layer is flushed. NULLs are equal here.
 
+pub(crate) mod batch_keys;
 pub(crate) mod index;
 pub(crate) mod keys;
 pub(crate) mod resolve;

@@ -173,7 +173,7 @@ impl Delete {
         });
         let published = edit.commit()?;
         fail::fail_point!("delete::after_publish");
-        published.show(|_| {});
+        published.show(|state| state.deletes_published += 1);
         engine.metrics.rows_deleted.add(count);
         Ok(count)
     }

@@ -8,7 +8,7 @@
 //! | change collections | [`Engine::create_collection`], [`Engine::add_columns`], [`Engine::drop_collections`] |
 //! | background | log thread, job threads; or [`Engine::step`] in a world without threads |
 //!
-//! Lock order: `ddl` → collections' states, by rising id → `bulk` → the log's queue. The catalog's
+//! Lock order: a collection's `turns` → `ddl` → collections' states, by rising id → `bulk` → the log's queue. The catalog's
 //! locks are taken without any of these but `ddl`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,7 +33,8 @@ use tokio::sync::oneshot;
 use crate::batch::WriteBatch;
 use crate::bulk::BulkWrite;
 use crate::catalog_file::{Reserve, is_disk_full};
-use crate::collection::{CollectionRuntime, SymbolDictionaries};
+use crate::collection::{CollectionRuntime, State, SymbolDictionaries};
+use crate::dedup::batch_keys::KeyWatch;
 use crate::durable;
 use crate::env::{Env, Join, LockGuard};
 use crate::error::{DdlError, JobError, OpenError, ReadError, WalError, WriteError};
@@ -49,12 +50,13 @@ use crate::producers::{BatchNumber, Producers};
 use crate::segment::handle::{SegmentFiles, SegmentHandle};
 use crate::segment::writer::{self, Layout, NewSegment, RowGroups, Written};
 use crate::segment::{directory, path};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{CollectionSnapshot, Snapshot};
 use crate::timeseries::partition::partition_range;
 use crate::wal::codec::{SymbolTexts, encode_batch, encode_batch_count};
 use crate::wal::format::{RecordKind, encode_number};
 use crate::wal::writer::{Appended, Wal};
 
+pub use crate::dedup::batch_keys::KeyWatch as Watch;
 pub use crate::jobs::merge::MergeRecord as Merge;
 pub use crate::jobs::retention::Dropped;
 pub use crate::timeseries::picker::MergeReason;
@@ -108,6 +110,8 @@ pub struct Write {
     pub collection: CollectionId,
     /// The rows.
     pub batch: WriteBatch,
+    /// What must not have changed when they are committed.
+    pub(crate) watch: Option<Arc<KeyWatch>>,
     /// Memory that was taken for them already.
     pub(crate) charge: Option<Charge>,
 }
@@ -115,7 +119,13 @@ pub struct Write {
 impl Write {
     /// Rows for a collection.
     pub fn new(collection: CollectionId, batch: WriteBatch) -> Write {
-        Write { collection, batch, charge: None }
+        Write { collection, batch, watch: None, charge: None }
+    }
+
+    /// The same, unless others write what it depends on first: [`WriteError::Changed`].
+    #[must_use]
+    pub fn watching(self, watch: Option<Arc<KeyWatch>>) -> Write {
+        Write { watch, ..self }
     }
 }
 
@@ -369,6 +379,16 @@ impl Engine {
         Ok(runtime.ok_or(WriteError::NoSuchCollection(collection))?.symbols())
     }
 
+    /// Those who write by what they saw take turns, so that none is overtaken by another: held from
+    /// [`Engine::existing`] to the write. No other lock is held while waiting for it.
+    ///
+    /// # Errors
+    /// The collection does not exist.
+    pub fn turns(&self, collection: CollectionId) -> Result<Arc<tokio::sync::Mutex<()>>, WriteError> {
+        let runtime = self.inner.runtime(collection);
+        Ok(Arc::clone(&runtime.ok_or(WriteError::NoSuchCollection(collection))?.turns))
+    }
+
     /// Pins the collections as they are after the last commit that was acknowledged.
     ///
     /// # Errors
@@ -544,7 +564,16 @@ impl Engine {
     pub fn verify_segments(&self) -> Vec<ReadError> {
         let runtimes = self.inner.runtimes();
         let handles = runtimes.iter().flat_map(|runtime| runtime.lock().segments.to_vec());
-        handles.filter_map(|handle| handle.open().and_then(|open| open.input.check_all()).err()).collect()
+        handles.filter_map(|handle| handle.open().and_then(|open| open.check_all()).err()).collect()
+    }
+
+    /// The last batch that each producer is known to have committed, by name; not one that is still on its
+    /// way to the disk.
+    pub fn producers(&self) -> Vec<(String, Producer)> {
+        let known = self.inner.producers.lock();
+        let visible = self.inner.wal.visible_lsn();
+        let committed = known.iter().filter(|(_, producer)| producer.lsn <= visible);
+        committed.map(|(name, producer)| (name.clone(), *producer)).collect()
     }
 
     /// The positions up to which commits are seen and are durable.
@@ -668,11 +697,29 @@ impl Inner {
         }
         drop(known);
         // It comes after the batch in the log: when it is durable, the batch is.
+        let ticket = self.append_nothing(durability)?;
+        self.metrics.writes_repeated.add(1);
+        Ok(Numbering::Before(ticket))
+    }
+
+    /// A record without rows, which is durable when all before it are.
+    pub(crate) fn append_nothing(&self, durability: Durability) -> Result<CommitTicket, WriteError> {
         let mut body = Vec::new();
         encode_batch_count(&mut body, 0);
-        let appended = self.wal.append(RecordKind::Write, body, durability)?;
-        self.metrics.writes_repeated.add(1);
-        Ok(Numbering::Before(CommitTicket::new(appended)))
+        Ok(CommitTicket::new(self.wal.append(RecordKind::Write, body, durability)?))
+    }
+
+    /// A collection as it is after the last commit that has a place in the log, and how many deletes
+    /// there were.
+    pub(crate) fn snapshot_of_log(&self, id: CollectionId) -> Result<(CollectionSnapshot, u64), ReadError> {
+        let runtime = self.runtime(id).ok_or(ReadError::NoSuchCollection(id))?;
+        let state = runtime.lock();
+        if state.dropped {
+            return Err(ReadError::NoSuchCollection(id));
+        }
+        // Under the lock no row of the collection has a place and is not in a memtable.
+        let lsn = Lsn(self.wal.next_lsn().0 - 1);
+        Ok((state.snapshot_at(lsn, runtime.symbols()), state.deletes_published))
     }
 
     pub(crate) fn submit_numbered(
@@ -713,6 +760,9 @@ impl Inner {
         if let Some(at) = states.iter().position(|state| state.dropped) {
             return Err(WriteError::NoSuchCollection(ids[at]));
         }
+        for write in &writes {
+            self.check_watch(write, &states[runtime_at(write.collection)])?;
+        }
         let kind = numbering.kind(RecordKind::Write, RecordKind::SequencedWrite);
         let appended = self.wal.append(kind, body, durability)?;
         numbering.note(&appended);
@@ -733,6 +783,16 @@ impl Inner {
         drop(states);
         self.metrics.commits.add(1);
         Ok(Submitted::Now(CommitTicket::new(appended)))
+    }
+
+    /// Refuses rows that depend on what was changed since.
+    fn check_watch(&self, write: &Write, state: &State) -> Result<(), WriteError> {
+        let Some(watch) = &write.watch else { return Ok(()) };
+        if watch.holds(state).map_err(|error| WriteError::Keys(Arc::new(error)))? {
+            return Ok(());
+        }
+        self.metrics.writes_overtaken.add(1);
+        Err(WriteError::Changed(write.collection))
     }
 
     /// The texts that the log needs to write a batch's symbols.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
 use thiserror::Error;
 use tidemark_catalog::error::{EditError, OpenError as CatalogOpenError, SchemaError};
 use tidemark_catalog::ids::{CollectionId, ColumnId, SegmentId};
@@ -213,6 +214,12 @@ pub enum WriteError {
         /// Flushing fails because the disk is full.
         disk_full: bool,
     },
+    /// Others wrote what the rows depend on, after it was looked at; look again.
+    #[error("collection {0} was changed meanwhile")]
+    Changed(CollectionId),
+    /// The keys of rows cannot be compared.
+    #[error(transparent)]
+    Keys(Arc<ArrowError>),
     /// The log did not take it. After [`WalError::Failed`] it is not known whether it is durable.
     #[error(transparent)]
     Wal(#[from] WalError),

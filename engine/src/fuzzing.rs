@@ -145,8 +145,8 @@ pub fn segment_file(bytes: &[u8]) {
     if put(&env, path, bytes).is_ok() {
         let metrics = Arc::new(Metrics::default());
         if let Ok(open) = file::open(env.files.as_ref(), path, "a", &segment(bytes), &metrics) {
-            // A page that is not as its checksum says is an error.
-            open.input.check_all().ok();
+            // A page or filter that is not as its checksum says is an error.
+            open.check_all().ok();
         }
     }
 }

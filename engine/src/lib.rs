@@ -15,6 +15,7 @@
 pub mod batch;
 pub mod bulk;
 mod catalog_file;
+pub mod check;
 pub mod collection;
 mod dedup;
 pub mod delete;
@@ -36,6 +37,7 @@ pub mod recovery;
 mod segment;
 pub mod snapshot;
 pub mod timeseries;
+pub mod tokens;
 pub mod types;
 mod wal;
 

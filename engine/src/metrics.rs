@@ -26,6 +26,8 @@ pub struct Metrics {
     pub commits: Counter,
     /// Numbered writes that had been committed before.
     pub writes_repeated: Counter,
+    /// Writes that were refused because others wrote the same keys first.
+    pub writes_overtaken: Counter,
     /// Writes that were refused because memtables were full.
     pub writes_over_budget: Counter,
     /// Memtables that became segments.

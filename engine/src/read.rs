@@ -26,10 +26,12 @@ use crate::segment::prune;
 use crate::snapshot::{CollectionSnapshot, SnapshotChunk};
 use crate::types::read_type;
 
+pub mod by_key;
 pub mod latest;
 pub mod predicate;
 pub(crate) mod rows;
 mod symbols;
+pub mod text;
 pub(crate) mod unit;
 
 /// What is to be read.
@@ -76,6 +78,10 @@ pub struct ScanStatistics {
     pub pages: usize,
     /// Pages of those that are not read.
     pub pages_pruned: usize,
+    /// Blocks whose token filters were asked.
+    pub token_blocks: usize,
+    /// Blocks of those that do not have the tokens that are looked for.
+    pub token_blocks_pruned: usize,
     /// Rows in memtables that are looked at.
     pub memtable_rows: usize,
     /// Rows in segments that are looked at.
@@ -105,7 +111,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(
+    pub(crate) fn new(
         collection: &Collection,
         request: ScanRequest,
         snapshot: &CollectionSnapshot,
@@ -207,7 +213,8 @@ fn answer_schema(collection: &Collection, request: &ScanRequest) -> SchemaRef {
 ///
 /// # Errors
 /// A segment is missing or damaged.
-pub fn plan(snapshot: &CollectionSnapshot, request: ScanRequest) -> Result<Scan, ReadError> {
+pub fn plan(snapshot: &CollectionSnapshot, mut request: ScanRequest) -> Result<Scan, ReadError> {
+    request.predicates.sort_by_key(Predicate::is_slow);
     let collection = snapshot.collection();
     let mut statistics = ScanStatistics::default();
     let mut units = Vec::new();
@@ -230,8 +237,7 @@ pub fn plan(snapshot: &CollectionSnapshot, request: ScanRequest) -> Result<Scan,
             statistics.segments_pruned += 1;
             continue;
         }
-        let (open, block_rows) = (handle.open()?, handle.blocks().block_rows());
-        let selections = prune::select(&open, collection, &request.predicates, block_rows, &mut statistics)?;
+        let selections = prune::select(handle, collection, &request.predicates, &mut statistics)?;
         for selection in selections {
             statistics.segment_rows += selection.row_count;
             let (segment, keys) = (Arc::clone(handle), keys.map(Arc::clone));

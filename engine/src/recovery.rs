@@ -60,12 +60,12 @@ use crate::wal::{self, WalOptions};
 /// The newest format of a data directory.
 const FORMAT: u32 = 1;
 
-const MARKER: &str = "TIDEMARK";
-const LOCK: &str = "LOCK";
-const CATALOG: &str = "catalog.redb";
+pub(crate) const MARKER: &str = "TIDEMARK";
+pub(crate) const LOCK: &str = "LOCK";
+pub(crate) const CATALOG: &str = "catalog.redb";
 const RESERVE: &str = "catalog.reserve";
-const LOG: &str = "wal";
-const SEGMENTS: &str = "segments";
+pub(crate) const LOG: &str = "wal";
+pub(crate) const SEGMENTS: &str = "segments";
 
 /// How often replay says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
@@ -174,7 +174,7 @@ fn prepare_directory(files: &dyn Files, directory: &Path) -> Result<Box<dyn Lock
     Ok(lock)
 }
 
-fn check_marker(files: &dyn Files, directory: &Path, marker: &Path) -> Result<(), OpenError> {
+pub(crate) fn check_marker(files: &dyn Files, directory: &Path, marker: &Path) -> Result<(), OpenError> {
     let io = |source| OpenError::Io { path: marker.to_owned(), source };
     let file = files.open(marker, OpenMode::Read).map_err(io)?;
     let length = usize::try_from(file.byte_len().map_err(io)?.min(64)).expect("at most 64");
@@ -228,7 +228,7 @@ fn open_catalog(
     Ok(catalog)
 }
 
-fn expected_log(view: &View) -> Expected {
+pub(crate) fn expected_log(view: &View) -> Expected {
     let number = |name| view.setting(name).and_then(|value| value.parse().ok());
     Expected {
         system_identifier: number(SYSTEM_IDENTIFIER).unwrap_or_default(),
@@ -269,7 +269,7 @@ fn remove_orphans(files: &dyn Files, directory: &Path, view: &View) -> Result<()
 }
 
 /// The files that a live segment has.
-fn files_of(segment: &Segment) -> impl Iterator<Item = String> {
+pub(crate) fn files_of(segment: &Segment) -> impl Iterator<Item = String> {
     let deleted = segment.deleted.map(|deleted| segment::deleted_file_name(deleted.file));
     std::iter::once(segment::file_name(segment.id)).chain(deleted)
 }
@@ -325,7 +325,7 @@ impl Noted {
 type Number<'a> = (&'a str, u64);
 
 /// A record without a producer's number, and the number, if it has one.
-fn unnumbered<'a>(
+pub(crate) fn unnumbered<'a>(
     located: &Located<'a>,
 ) -> Result<(RecordKind, Option<Number<'a>>, &'a [u8]), WalFormatError> {
     let kind = match located.record.kind {

@@ -13,10 +13,11 @@
 //! | `tidemark.collection` | id |
 //! | `tidemark.schema_version` | number |
 //! | `tidemark.lsn` | `first-last`; of a bulk write `first-`, its end is in the catalog |
+//! | `tidemark.token_filters` | where the filters of text columns are, see [`token_filter`] |
 //! | `tidemark.page_crc32c` | base64 of little-endian CRC32C values: for each row group, for each column, of its dictionary page where it has one, then of its pages, each with its header |
 //!
 //! The catalog keeps the length of the file and the CRC32C of its footer, the footer keeps the CRCs
-//! of the pages, so every byte that is read is checked.
+//! of the pages and of the filters, so every byte that is read is checked.
 
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,7 @@ pub(crate) mod prune;
 pub(crate) mod reader;
 pub(crate) mod sort;
 pub(crate) mod stream;
+pub(crate) mod token_filter;
 pub(crate) mod writer;
 
 /// The newest version of what is ours about a segment.
@@ -42,6 +44,7 @@ pub(crate) const KEY_FORMAT: &str = "tidemark.format";
 pub(crate) const KEY_COLLECTION: &str = "tidemark.collection";
 pub(crate) const KEY_SCHEMA_VERSION: &str = "tidemark.schema_version";
 pub(crate) const KEY_LSN: &str = "tidemark.lsn";
+pub(crate) const KEY_TOKEN_FILTERS: &str = "tidemark.token_filters";
 pub(crate) const KEY_PAGE_CRC32C: &str = "tidemark.page_crc32c";
 
 /// The directory of a collection's segments.

@@ -170,6 +170,23 @@ impl CollectionSnapshot {
         }
     }
 
+    /// The same without what is in memory, for rows whose keys nothing in memory has.
+    pub(crate) fn in_segments(&self) -> CollectionSnapshot {
+        let is_manifest = self.staged.is_empty();
+        CollectionSnapshot {
+            collection: Arc::clone(&self.collection),
+            lsn: self.lsn,
+            chunks: Vec::new(),
+            segments: Arc::clone(&self.segments),
+            staged: self.staged.clone(),
+            // In the manifest alone keys are unique.
+            layers: if is_manifest { Vec::new() } else { self.layers.clone() },
+            own: None,
+            symbols: self.symbols.clone(),
+            resolution: if is_manifest { OnceLock::new() } else { self.resolution.clone() },
+        }
+    }
+
     /// Which rows of a collection with a `dedup_key` are seen.
     ///
     /// # Errors

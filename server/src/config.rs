@@ -18,6 +18,7 @@ use crate::config::settings::Settings;
 use crate::ingest::MayMake;
 use crate::net::places::Patience;
 
+pub mod command;
 pub mod settings;
 
 /// The name of the first superuser and of the first database.

@@ -9,9 +9,11 @@
 //!
 //! Only `wire` knows pgwire; only `sql`, `plan` and `exec` know DataFusion.
 
+pub mod check;
 pub mod config;
 pub mod error;
 pub mod http;
+pub mod import;
 pub mod ingest;
 pub mod lineprotocol;
 pub mod metrics;

@@ -35,6 +35,7 @@ use crate::sqlstate;
 use self::compile::{Compiler, Fault};
 use self::plan::QueryPlan;
 use self::run::Run;
+use self::system::System;
 use self::tables::Tables;
 
 mod aggregate;
@@ -53,6 +54,7 @@ mod relations;
 mod run;
 pub mod shared;
 mod sort;
+pub mod system;
 pub mod tables;
 mod types;
 mod walk;
@@ -92,6 +94,8 @@ pub struct CatalogContext {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Arc<dyn Random>,
+    /// The running server.
+    pub system: Arc<dyn System>,
 }
 
 /// What a query may read.

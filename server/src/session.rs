@@ -6,6 +6,7 @@
 //! | [`transaction`] | the transaction block and what it wrote |
 //! | [`prepared`] | statements that were prepared, portals that are open |
 //! | [`execute`] | carrying statements out |
+//! | [`system`] | the running server for the system views |
 //! | [`outcome`], [`field`] | what a statement gives back |
 //! | [`control`], [`registry`] | cancelling, timeouts, how many sessions there are |
 //! | [`activity`] | what others see of a session |
@@ -31,6 +32,7 @@ pub mod parameters;
 pub mod prepared;
 pub mod registry;
 pub mod settings;
+pub mod system;
 pub mod transaction;
 
 /// A client's session.

@@ -3,15 +3,19 @@
 //! Few keys are written again and again, in small writes and in bulk, twice in one write, to hours that
 //! were flushed and merged long ago; rows are deleted in between; memtables are flushed, segments merged.
 //! After each step of some, and after each crash, a reader must see for each key the value that was
-//! committed last, and nothing for keys that were deleted since. What was under way when the power went
-//! happened or did not: some choice for each must explain what is found.
+//! committed last, and nothing for keys that were deleted since. Some writes depend on what is there: they
+//! must see all that was committed, and are refused when they are overtaken. What was under way when the
+//! power went happened or did not: some choice for each must explain what is found.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray, StringViewArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, AsArray, Int64Array, StringArray, StringViewArray, TimestampMicrosecondArray, UInt32Array,
+};
+use arrow::compute::take;
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use tidemark_catalog::collection::{CalendarInterval, Collection, IntervalUnit, TimeseriesOptions};
 use tidemark_catalog::error::EditError;
@@ -21,7 +25,7 @@ use tidemark_catalog::types::{ColumnType, TimeUnit};
 use tidemark_engine::batch::WriteBatch;
 use tidemark_engine::engine::{CommitTicket, Durability, NewTimeseries, Write};
 use tidemark_engine::env::sim::{Fault, World};
-use tidemark_engine::error::{JobError, WalError};
+use tidemark_engine::error::{JobError, WalError, WriteError};
 use tidemark_engine::read::predicate::{Comparison, Predicate};
 use tidemark_engine::read::{RowIds, ScanRequest, plan};
 
@@ -66,6 +70,18 @@ struct Model {
 }
 
 impl Model {
+    /// What each key has, when all that was done is known.
+    fn known(&self) -> Option<State> {
+        let mut state = self.settled.clone();
+        for (operation, known) in &self.since {
+            if !known {
+                return None;
+            }
+            operation.apply(&mut state);
+        }
+        Some(state)
+    }
+
     /// Finds out which unknown operations happened: some choice must lead to what was found.
     fn settle(&mut self, found: &State) {
         let since = std::mem::take(&mut self.since);
@@ -190,11 +206,12 @@ impl Keyed {
             if self.world.is_without_power() {
                 return;
             }
-            match self.world.choose(16) {
-                0..=5 => self.write(1 + self.world.choose(6)),
-                6 => self.write(40),
+            match self.world.choose(18) {
+                0..=5 => drop(self.write(1 + self.world.choose(6))),
+                6 => drop(self.write(40)),
                 7 => self.bulk_write(),
                 8 => self.delete(),
+                14 | 15 => self.write_by_what_is_there(1 + self.world.choose(8)),
                 // They may fail as the world says; then all stays as it is.
                 9 => drop(self.harness.engine().flush(self.id())),
                 10 => drop(self.harness.engine().merge(self.id())),
@@ -231,13 +248,65 @@ impl Keyed {
         (WriteBatch::new(&collection, columns).unwrap(), rows)
     }
 
-    fn write(&mut self, row_count: u64) {
+    fn write(&mut self, row_count: u64) -> Option<Vec<(Key, i64)>> {
         let (batch, rows) = self.batch(row_count, "n");
         let write = Write::new(self.id(), batch);
         let ticket = self.harness.engine().write(vec![write], Durability::Synced);
         // Refused: nothing is applied.
-        if let Ok(ticket) = ticket {
-            self.settle(ticket, rows);
+        let ticket = ticket.ok()?;
+        self.settle(ticket, rows.clone());
+        Some(rows)
+    }
+
+    /// What is there is looked for, and decides what is written: a key that is there gets its value and
+    /// a thousand more, or is left out; a key comes once. Others may write in between, and then nothing
+    /// is written if they wrote one of these keys.
+    fn write_by_what_is_there(&mut self, row_count: u64) {
+        let (batch, proposed) = self.batch(row_count, "n");
+        let (id, collection) = (self.id(), self.collection());
+        let existing = self.harness.engine().existing(id, &batch, None, &[ColumnId(3)]);
+        let Ok(existing) = existing else { return };
+        let values = existing.columns()[0].1.as_primitive::<Int64Type>().clone();
+        let leaves_out = self.world.choose(2) == 0;
+        let known = self.model.known();
+        let (mut rows, mut numbers) = (Vec::new(), Vec::new());
+        for (row, (key, value)) in proposed.iter().enumerate() {
+            let found = existing.place(row).map(|place| values.value(place));
+            if let Some(known) = &known {
+                assert_eq!(found, known.get(key).copied(), "what is there under {key:?}");
+            }
+            let first = proposed.iter().position(|(other, _)| other == key);
+            assert_eq!(Some(existing.first(row)), first);
+            if first == Some(row) && !(leaves_out && found.is_some()) {
+                rows.push((*key, found.map_or(*value, |found| found + 1000)));
+                numbers.push(u32::try_from(row).unwrap());
+            }
+        }
+        if rows.is_empty() {
+            return;
+        }
+        let numbers = UInt32Array::from(numbers);
+        let columns = batch.columns().iter().map(|(column, array)| {
+            let new = rows.iter().map(|(_, value)| Some(*value)).collect::<Int64Array>();
+            let array =
+                if *column == ColumnId(3) { Arc::new(new) } else { take(array, &numbers, None).unwrap() };
+            (*column, array)
+        });
+        let batch = WriteBatch::new(&collection, columns.collect()).unwrap();
+        let watch = existing.watch(&collection, &batch).unwrap();
+        let others = if self.world.choose(3) == 0 { self.write(2) } else { None };
+        let is_overtaken =
+            others.is_some_and(|others| others.iter().any(|(key, _)| rows.iter().any(|(own, _)| own == key)));
+        let write = Write::new(id, batch).watching(Some(Arc::new(watch)));
+        match self.harness.engine().write(vec![write], Durability::Synced) {
+            Ok(ticket) => {
+                assert!(!is_overtaken, "rows that others wrote meanwhile were replaced unseen");
+                self.settle(ticket, rows);
+            }
+            Err(error) if is_overtaken => {
+                assert!(matches!(error, WriteError::Changed(_) | WriteError::Wal(_)), "{error}")
+            }
+            Err(_) => {}
         }
     }
 

@@ -11,10 +11,12 @@
 mod harness;
 #[allow(dead_code, reason = "shared with the other target")]
 mod keyed;
+mod logs;
 mod model;
 mod numbered;
 
 use crate::harness::{Harness, places_where, run_with_power_cuts, seeds};
+use crate::logs::{Logs, has_token};
 use tidemark_engine::env::sim::{Fault, World};
 
 /// Steps of a run that is repeated once for each of its operations on the disk.
@@ -39,6 +41,79 @@ fn a_batch_that_is_sent_again_is_there_once_after_power_cuts() {
     for seed in 0..seeds() {
         numbered::run_with_power_cuts(seed);
     }
+}
+
+#[test]
+fn searching_few_lines_finds_what_is_there() {
+    let (mut asked, mut pruned) = (0, 0);
+    for seed in 0..seeds().div_ceil(20) {
+        let world = World::new(seed);
+        let mut logs = Logs::new(world.clone(), 8);
+        for _ in 0..4 {
+            logs.write(1 + usize::try_from(world.choose(60)).unwrap());
+            match world.choose(3) {
+                0 => logs.flush(),
+                1 => logs.merge(),
+                _ => {}
+            }
+            let (more_asked, more_pruned) = logs.check(20);
+            asked += more_asked;
+            pruned += more_pruned;
+        }
+    }
+    assert!(pruned > asked / 2, "{pruned} of {asked} blocks were passed over");
+}
+
+#[test]
+fn a_rare_token_among_many_lines_is_found_without_reading_the_others() {
+    let mut logs = Logs::new(World::new(7), 8192);
+    for _ in 0..3 {
+        logs.write(60_000);
+        logs.flush();
+    }
+    logs.write(20_000);
+    let id_of = |row: usize| has_token(&format!("{row:06x}"));
+    // Each of three segments has eight blocks; the last lines are in memory.
+    let check = |logs: &Logs, blocks: usize| {
+        for row in [1, 59_998, 60_000, 123_456, 179_998, 180_001, 199_990] {
+            let row = logs.row_with_line(row);
+            let (found, statistics) = logs.find(id_of(row));
+            assert_eq!(found, [row].into(), "row {row}");
+            assert_eq!(statistics.token_blocks, blocks);
+            let read = statistics.token_blocks - statistics.token_blocks_pruned;
+            assert!(read <= 2, "{read} of {blocks} blocks are read for row {row}");
+        }
+        let (found, statistics) = logs.find(has_token("absent"));
+        assert_eq!((found.len(), statistics.token_blocks), (0, blocks));
+        assert!(statistics.token_blocks_pruned >= blocks - 1);
+        let (asked, pruned) = logs.check(40);
+        assert!(pruned > asked / 2, "{pruned} of {asked} blocks were passed over");
+    };
+    check(&logs, 24);
+    // Filters are made anew by a merge, of one segment of 180,000 rows.
+    logs.merge();
+    check(&logs, 22);
+}
+
+#[test]
+fn segments_from_before_there_were_filters_are_read_whole() {
+    let mut logs = Logs::new(World::new(3), 8);
+    fail::cfg("segment::without_token_filters", "return").unwrap();
+    logs.write(100);
+    logs.flush();
+    assert_eq!(logs.check(50), (0, 0));
+    fail::remove("segment::without_token_filters");
+    logs.write(100);
+    logs.flush();
+    let row = logs.row_with_line(10);
+    let (found, statistics) = logs.find(has_token(&format!("{row:06x}")));
+    // Thirteen blocks of the second segment are asked about, those of the first are looked at.
+    assert_eq!((found, statistics.token_blocks), ([row].into(), 13));
+    logs.check(50);
+    logs.merge();
+    let (found, statistics) = logs.find(has_token(&format!("{row:06x}")));
+    assert_eq!((found, statistics.token_blocks), ([row].into(), 25));
+    logs.check(50);
 }
 
 #[test]

@@ -6,6 +6,8 @@
 //! table cpu by ts                     a table; in PostgreSQL an ordinary one, its symbols texts
 //! ts timestamptz, host symbol, usage double precision
 //!
+//! table cpu by ts key ts,host         the same, with a dedup key; in PostgreSQL that is UNIQUE
+//!
 //! statement ok                        no more than that it succeeds
 //! INSERT INTO cpu VALUES (now(), 'a', 1)
 //!
@@ -61,6 +63,8 @@ pub(crate) struct Statement {
 pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) time_key: String,
+    /// The columns of the dedup key, where there is one.
+    pub(crate) dedup_key: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,8 +116,13 @@ fn parse_statement(line: usize, block: &[&str]) -> Option<Statement> {
     let mut statement =
         Statement { line, sql, table: None, parameters, is_sorted: false, expected: Expected::Unknown };
     match words.as_slice() {
-        ["table", name, "by", time_key, error @ ..] => {
-            statement.table = Some(Table { name: (*name).to_owned(), time_key: (*time_key).to_owned() });
+        ["table", name, "by", time_key, rest @ ..] => {
+            let (dedup_key, error) = match rest {
+                ["key", columns, error @ ..] => (Some((*columns).to_owned()), error),
+                error => (None, error),
+            };
+            let (name, time_key) = ((*name).to_owned(), (*time_key).to_owned());
+            statement.table = Some(Table { name, time_key, dedup_key });
             statement.expected = match error {
                 [] => Expected::Success(None),
                 ["error", state, place @ ..] => expected_error(state, place, &answer)?,
@@ -240,9 +249,10 @@ pub(crate) fn write(records: &[Record]) -> String {
             Record::Statement(statement) => statement,
         };
         let (mut head, answer) = head_and_answer(&statement.expected);
-        if let Some(Table { name, time_key }) = &statement.table {
+        if let Some(Table { name, time_key, dedup_key }) = &statement.table {
             let error = if head.starts_with("error") { format!(" {head}") } else { String::new() };
-            head = format!("table {name} by {time_key}{error}");
+            let key = dedup_key.as_ref().map(|columns| format!(" key {columns}")).unwrap_or_default();
+            head = format!("table {name} by {time_key}{key}{error}");
         }
         if statement.is_sorted && head == "query" {
             head.push_str(" sorted");

@@ -36,7 +36,7 @@ macro_rules! files {
 
 files! {
     common {
-        aggregates arithmetic arrays casts catalogs conditions copy dates ddl deletes distinct errors
+        aggregates arithmetic arrays casts catalogs conditions conflicts copy dates ddl deletes distinct errors
         extract formatting functions grouping grouping_sets identifiers insert_forms inserts
         interval_order intervals joins json lateral latest literals multisets null_ordering numerics
         ordered_aggregates parameters prepared regular_expressions returning rounding series
@@ -44,8 +44,8 @@ files! {
         time_zones transactions windows with
     }
     tidemark {
-        aggregates arithmetic dates ddl deletes differences errors explain extract identifiers
-        inserts joins latest null_ordering numerics parameters regular_expressions series
+        aggregates arithmetic conflicts dates ddl deletes differences errors explain extract identifiers
+        inserts joins latest logs null_ordering numerics parameters regular_expressions series
         set_operations statistics strings subqueries time_functions time_zones timeseries windows
         with
     }

@@ -82,12 +82,21 @@ impl Session {
         answer.unwrap_or_else(|error| error_answer(&error, &sql))
     }
 
-    fn create_table(&self, Table { name, time_key }: &Table, columns: &str) -> String {
+    fn create_table(&self, Table { name, time_key, dedup_key }: &Table, columns: &str) -> String {
         match self.engine {
             Engine::Tidemark => {
-                format!("CREATE TABLE {name} ({columns}) WITH (kind = 'timeseries', time_key = '{time_key}')")
+                let key = dedup_key.as_ref().map(|columns| format!(", dedup_key = '{columns}'"));
+                let key = key.unwrap_or_default();
+                format!(
+                    "CREATE TABLE {name} ({columns}) WITH (kind = 'timeseries', time_key = '{time_key}'{key})"
+                )
             }
-            Engine::Postgres => format!("CREATE TABLE {name} ({})", columns.replace(" symbol", " text")),
+            Engine::Postgres => {
+                // In a dedup key NULLs are equal.
+                let key = dedup_key.as_ref().map(|key| format!(", UNIQUE NULLS NOT DISTINCT ({key})"));
+                let key = key.unwrap_or_default();
+                format!("CREATE TABLE {name} ({}{key})", columns.replace(" symbol", " text"))
+            }
         }
     }
 }

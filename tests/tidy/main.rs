@@ -19,7 +19,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("redb::", &["catalog/src/store.rs", "catalog/src/error.rs", "catalog/tests/"]),
     ("pgwire::", &["server/src/wire"]),
     ("datafusion::", &["server/src/sql", "server/src/plan", "server/src/exec", "tests/bench/"]),
-    ("parquet::", &["engine/src/segment", "engine/src/error.rs", "tests/bench/"]),
+    ("parquet::", &["engine/src/segment", "engine/src/error.rs", "server/src/import/source", "tests/bench/"]),
     ("object_store::", &["engine/src/cold", "tests/bench/"]),
     ("sqlparser::", &["server/src/sql", "server/src/plan", "server/src/session", "server/src/pg_catalog"]),
     ("axum::", &["server/src/http"]),

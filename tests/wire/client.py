@@ -107,6 +107,39 @@ def statements(connection, table_options):
     assert connection.execute("SELECT count(*) FROM t WHERE w = 'gone'").fetchone() == (0,)
 
 
+def upserts(connection, table_options):
+    keyed = table_options.replace("time_key", "dedup_key = 'ts, v', time_key")
+    unique = "" if table_options else ", UNIQUE (ts, v)"
+    connection.execute(f"CREATE TABLE u (ts timestamptz, v int4, n int4, w text{unique}) {keyed}")
+    add = (
+        "INSERT INTO u VALUES (%s, %s, %s, %s) ON CONFLICT (ts, v) "
+        "DO UPDATE SET n = u.n + excluded.n, w = excluded.w"
+    )
+    time = datetime.datetime(2024, 1, 1, tzinfo=UTC)
+    rows = [(time, number % 50, 1, f"row {number}") for number in range(200)]
+    cursor = connection.cursor()
+    cursor.executemany(add, rows)
+    assert cursor.rowcount == 200, cursor.rowcount
+    with connection.transaction():
+        cursor.executemany(add, rows)
+        assert connection.execute("SELECT count(*), sum(n), max(w) FROM u").fetchone() == (50, 400, "row 199")
+    cursor.executemany(add + " WHERE excluded.v < 10 RETURNING v, n", rows[:50], returning=True)
+    returned = []
+    while True:
+        returned += cursor.fetchall()
+        if not cursor.nextset():
+            break
+    assert returned == [(number, 9) for number in range(10)], returned
+    nothing = "INSERT INTO u VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING"
+    cursor.executemany(nothing, [(time, number, 1, None) for number in range(45, 55)])
+    assert cursor.rowcount == 5, cursor.rowcount
+    # An error takes what came before it in the pipeline with it.
+    fails("22012", lambda: cursor.executemany(add.replace("u.n +", "1 / (excluded.n - 3) +"), [
+        (time, 60, 1, None), (time, 1, 2, None), (time, 1, 3, None)
+    ]))
+    assert connection.execute("SELECT count(*), sum(n) FROM u").fetchone() == (55, 415)
+
+
 def copy(connection):
     cursor = connection.cursor()
     with cursor.copy("COPY t (ts, v, w) FROM STDIN") as copy:
@@ -282,6 +315,7 @@ def session(connection_string, table_options):
         assert connection.info.server_version // 10000 == 15
         types(connection)
         statements(connection, table_options)
+        upserts(connection, table_options)
         copy(connection)
         binary_copy(connection, table_options)
         transactions(connection)

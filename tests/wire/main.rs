@@ -10,6 +10,7 @@
 //! | [`startup`], [`messages`] | attacks before the client is known, and after |
 //! | [`streaming`] | large results, slow clients, cancelling |
 //! | [`tls`], [`certificate`] | encryption, and passwords over it |
+//! | [`upserts`] | ON CONFLICT among writers that do the same, and rows that come again |
 //! | [`lifecycle`] | where the server listens, how it is configured, how it ends |
 //! | [`http`], [`line_http`] | health, metrics, line protocol |
 //! | [`http_limits`], [`line_tcp`] | attacks over HTTP, and on the plain line protocol |
@@ -46,3 +47,4 @@ mod startup;
 mod streaming;
 mod tls;
 mod types;
+mod upserts;

@@ -112,6 +112,12 @@ impl Inner {
         self.find(key).is_some_and(|entry| entry.first_lsn <= lsn)
     }
 
+    /// The last row of a key that the layer got by a commit up to this position; that row may have come
+    /// later.
+    pub(crate) fn last_row(&self, key: &[u8], lsn: Lsn) -> Option<usize> {
+        self.find(key).filter(|entry| entry.first_lsn <= lsn).map(|entry| entry.row as usize)
+    }
+
     /// Adds the layer's next rows, committed at positions that do not fall, and marks the rows of the
     /// same keys that they come after: in this layer, `own`, and in older ones.
     pub(crate) fn add(

@@ -239,6 +239,7 @@ fn publish(
     published.show(|state| {
         let first = state.frozen.pop_front();
         assert!(first.is_some_and(|first| Arc::ptr_eq(&first, frozen)), "one flush at a time, in order");
+        state.flushed_lsn = frozen.lsn_max;
     });
     unneeded.iter().for_each(|handle| handle.retire());
     engine.metrics.flushes.add(1);

@@ -124,6 +124,7 @@ pub(crate) fn drop_ended_by(
     let partitions = ended.len() as u64;
     let forget = ended.clone();
     let gone = published.with_dropped(ended).show(|state| {
+        state.deletes_published += 1;
         state.published.retain(|partition, _| !forget.contains(partition));
     });
     engine.metrics.partitions_dropped.add(partitions);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Scalar};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Scalar, StringViewArray};
 use arrow::compute::kernels::cmp;
 use arrow::datatypes::DataType;
 use arrow::datatypes::{Int64Type, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType};
@@ -10,6 +10,8 @@ use arrow::error::ArrowError;
 use tidemark_catalog::ids::ColumnId;
 
 use crate::error::ReadError;
+use crate::read::text::TextCondition;
+use crate::tokens::{TokenHash, required};
 
 /// How a column is compared with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +70,15 @@ pub enum Predicate {
         /// Whether rows with NULL are wanted, or the others.
         wanted: bool,
     },
+    /// What is asked of a text or symbol column holds, or does not.
+    Text {
+        /// The column.
+        column: ColumnId,
+        /// What is asked.
+        condition: TextCondition,
+        /// Whether rows are wanted of which it holds, or of which it does not.
+        wanted: bool,
+    },
 }
 
 impl Predicate {
@@ -76,7 +87,8 @@ impl Predicate {
         match self {
             Predicate::Compare { column, .. }
             | Predicate::OneOf { column, .. }
-            | Predicate::IsNull { column, .. } => *column,
+            | Predicate::IsNull { column, .. }
+            | Predicate::Text { column, .. } => *column,
         }
     }
 
@@ -95,6 +107,7 @@ impl Predicate {
             }
             Predicate::IsNull { wanted: true, .. } => format!("{column} IS NULL"),
             Predicate::IsNull { wanted: false, .. } => format!("{column} IS NOT NULL"),
+            Predicate::Text { condition, wanted, .. } => condition.describe(column, *wanted),
         }
     }
 
@@ -124,7 +137,30 @@ impl Predicate {
             }
             Predicate::IsNull { wanted: true, .. } => arrow::compute::is_null(array),
             Predicate::IsNull { wanted: false, .. } => arrow::compute::is_not_null(array),
+            Predicate::Text { condition, wanted, .. } => condition.evaluate(array, *wanted),
         }
+    }
+
+    /// Sets of tokens of which every text that fulfils the predicate has one whole; none, when a text
+    /// without any may fulfil it.
+    pub(crate) fn required_tokens(&self) -> Option<Vec<Vec<TokenHash>>> {
+        let sets = match self {
+            Predicate::Compare { comparison: Comparison::Equal, value: values, .. }
+            | Predicate::OneOf { values, .. } => {
+                let texts: &StringViewArray = values.as_string_view_opt()?;
+                texts.iter().flatten().map(required::of_text).collect()
+            }
+            Predicate::Text { condition, wanted: true, .. } => vec![condition.required().to_vec()],
+            Predicate::Compare { .. } | Predicate::IsNull { .. } | Predicate::Text { wanted: false, .. } => {
+                return None;
+            }
+        };
+        (!sets.iter().any(Vec::is_empty)).then_some(sets)
+    }
+
+    /// Whether evaluating it takes long: others go first.
+    pub(crate) fn is_slow(&self) -> bool {
+        matches!(self, Predicate::Text { .. })
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn evaluate(
             equal_to_any(numbers, &numbers_of(value, dictionary)?)
         }
         Predicate::OneOf { values, .. } => equal_to_any(numbers, &numbers_of(values, dictionary)?),
-        Predicate::Compare { .. } => {
+        Predicate::Compare { .. } | Predicate::Text { .. } => {
             let table = table.covering(dictionary, predicate)?;
             // The number of a NULL may be anything.
             let holds =

@@ -3,20 +3,30 @@
 //! A block is a fixed run of rows of one column of a row group, in the form that readers compute
 //! on; symbols are numbers of the collection's dictionary. What is read again and again, a dashboard's
 //! last hours or a row by its key, is decoded once. Blocks of a segment never change, so there is
-//! nothing to invalidate: those of a segment that is gone are pushed out by others.
+//! nothing to invalidate: those of a segment that is gone are pushed out by others. The token filters
+//! of blocks are kept with them.
 
 use arrow::array::{Array, ArrayRef};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tidemark_catalog::ids::{ColumnId, SegmentId};
 
-/// Which block.
+/// What is kept of a column of a row group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Part {
+    /// A block, by its number.
+    Block(u32),
+    /// The token filters of all blocks, as they are in the file.
+    TokenFilters,
+}
+
+/// Which block, or other part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BlockKey {
     pub(crate) segment: SegmentId,
     pub(crate) column: ColumnId,
     pub(crate) row_group: u32,
-    pub(crate) block: u32,
+    pub(crate) part: Part,
 }
 
 /// Decoded blocks, within a limit of memory. One scan over everything does not push out what others
@@ -77,7 +87,12 @@ mod tests {
         let bytes_max = 64 * block.get_array_memory_size();
         let cache = BlockCache::new(bytes_max, 1024);
         for number in 0..1000 {
-            let key = BlockKey { segment: SegmentId(1), column: ColumnId(1), row_group: 0, block: number };
+            let key = BlockKey {
+                segment: SegmentId(1),
+                column: ColumnId(1),
+                row_group: 0,
+                part: Part::Block(number),
+            };
             cache.insert(key, Arc::clone(&block));
             assert!(cache.memory_bytes() <= bytes_max as u64, "after {number} blocks");
         }

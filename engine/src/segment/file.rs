@@ -21,7 +21,8 @@ use crate::env::{File, Files, OpenMode};
 use crate::error::ReadError;
 use crate::metrics::Metrics;
 use crate::segment::prune::PageBounds;
-use crate::segment::{FORMAT, KEY_FORMAT, KEY_PAGE_CRC32C};
+use crate::segment::token_filter::{self, Place};
+use crate::segment::{FORMAT, KEY_FORMAT, KEY_PAGE_CRC32C, KEY_TOKEN_FILTERS};
 
 /// A segment whose footer was read and checked.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub(crate) struct OpenSegment {
     pub(crate) metadata: ArrowReaderMetadata,
     pub(crate) input: SegmentInput,
     columns: HashMap<ColumnId, FileColumn>,
+    filters: HashMap<(ColumnId, usize), Place>,
     /// Of column chunks that were pruned by, by row group and leaf.
     page_bounds: Mutex<HashMap<(usize, usize), Arc<PageBounds>>>,
     memory_bytes: usize,
@@ -53,15 +55,17 @@ pub(crate) fn open(
 ) -> Result<OpenSegment, ReadError> {
     let (file, footer) = read_footer(files, path, collection, segment)?;
     let decode = |source| ReadError::Decode { path: path.to_owned(), source: Arc::new(source) };
-    let (metadata, pages) = understand_footer(&footer).map_err(decode)?;
-    let pages = pages.ok_or_else(|| ReadError::Damaged {
+    let (metadata, places) = understand_footer(&footer).map_err(decode)?;
+    let (pages, filters) = places.ok_or_else(|| ReadError::Damaged {
         path: path.to_owned(),
         collection: collection.to_owned(),
         offset: footer.start,
     })?;
     let columns = file_columns(&metadata);
     // The bounds of pages are in the metadata, and once more as they are compared.
-    let memory_bytes = 2 * metadata.metadata().memory_size() + pages.len() * size_of::<PageCheck>();
+    let memory_bytes = 2 * metadata.metadata().memory_size()
+        + pages.len() * size_of::<PageCheck>()
+        + 2 * filters.len() * size_of::<Place>();
     let input = SegmentInput(Arc::new(Input {
         file,
         path: path.to_owned(),
@@ -71,7 +75,7 @@ pub(crate) fn open(
         failure: OnceLock::new(),
         metrics: Arc::clone(metrics),
     }));
-    Ok(OpenSegment { metadata, input, columns, page_bounds: Mutex::default(), memory_bytes })
+    Ok(OpenSegment { metadata, input, columns, filters, page_bounds: Mutex::default(), memory_bytes })
 }
 
 /// Checks that the file of a segment is there, has its length, and has its footer.
@@ -104,6 +108,33 @@ impl OpenSegment {
         let bounds = Arc::new(make()?);
         lock().insert((row_group, leaf), Arc::clone(&bounds));
         Ok(bounds)
+    }
+
+    /// Whether there are token filters of a column of a row group.
+    pub(crate) fn has_token_filters(&self, column: ColumnId, row_group: usize) -> bool {
+        self.filters.contains_key(&(column, row_group))
+    }
+
+    /// Reads the token filters of a column of a row group.
+    pub(crate) fn read_token_filters(
+        &self,
+        column: ColumnId,
+        row_group: usize,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let place = self.filters.get(&(column, row_group));
+        place.map(|place| self.input.filters(place)).transpose()
+    }
+
+    /// What is said of token filters that contradict themselves or their row group.
+    pub(crate) fn broken_filters(&self, column: ColumnId, row_group: usize) -> ReadError {
+        let offset = self.filters.get(&(column, row_group)).map_or(0, |place| place.offset);
+        self.input.damaged(offset)
+    }
+
+    /// Reads and checks every page and all token filters.
+    pub(crate) fn check_all(&self) -> Result<(), ReadError> {
+        self.input.check_pages()?;
+        self.filters.values().try_for_each(|place| self.input.filters(place).map(|_| ()))
     }
 
     /// How many rows a row group has.
@@ -175,18 +206,29 @@ fn parse_footer(footer: &Footer) -> Result<ParquetMetaData, ParquetError> {
     ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(footer)
 }
 
-/// What a footer says, and where the pages are.
+/// Where the parts of a file are that have checksums of their own: its pages, and its token filters.
+type Places = (Vec<PageCheck>, HashMap<(ColumnId, usize), Place>);
+
+/// What a footer says, and where what it speaks of is; `None` when it contradicts itself.
 ///
 /// The libraries panic where a footer says what none of ours does: a width of integers that there is not,
 /// an offset below zero. Behind a right checksum that is no accident, and still an error of this file.
-fn understand_footer(footer: &Footer) -> Result<(ArrowReaderMetadata, Option<Vec<PageCheck>>), ParquetError> {
+fn understand_footer(footer: &Footer) -> Result<(ArrowReaderMetadata, Option<Places>), ParquetError> {
     let understood = catch_unwind(AssertUnwindSafe(|| {
         let metadata = parse_footer(footer)?;
-        let pages = page_checks(&metadata);
+        let places = places(&metadata);
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
-        Ok((ArrowReaderMetadata::try_new(Arc::new(metadata), options)?, pages))
+        Ok((ArrowReaderMetadata::try_new(Arc::new(metadata), options)?, places))
     }));
     understood.unwrap_or_else(|_| Err(ParquetError::General("the footer makes no sense".to_owned())))
+}
+
+fn places(metadata: &ParquetMetaData) -> Option<Places> {
+    let filters = match key_value(metadata, KEY_TOKEN_FILTERS) {
+        Some(entry) => token_filter::decode_places(entry)?,
+        None => HashMap::new(),
+    };
+    Some((page_checks(metadata)?, filters))
 }
 
 impl Length for Footer {
@@ -237,17 +279,19 @@ struct PageCheck {
     crc32c: u32,
 }
 
+/// What the footer says under a key.
+fn key_value<'a>(metadata: &'a ParquetMetaData, key: &str) -> Option<&'a str> {
+    let key_values = metadata.file_metadata().key_value_metadata()?;
+    let entry = key_values.iter().find(|entry| entry.key == key)?;
+    entry.value.as_deref()
+}
+
 /// The pages of a file by rising offset; `None` when the footer contradicts itself.
 fn page_checks(metadata: &ParquetMetaData) -> Option<Vec<PageCheck>> {
-    let key_values = metadata.file_metadata().key_value_metadata()?;
-    let value = |key: &str| {
-        let entry = key_values.iter().find(|entry| entry.key == key)?;
-        entry.value.as_deref()
-    };
-    if value(KEY_FORMAT)? != FORMAT {
+    if key_value(metadata, KEY_FORMAT)? != FORMAT {
         return None;
     }
-    let crcs = BASE64.decode(value(KEY_PAGE_CRC32C)?).ok()?;
+    let crcs = BASE64.decode(key_value(metadata, KEY_PAGE_CRC32C)?).ok()?;
     let mut crcs = crcs.chunks_exact(4).map(|crc| u32::from_le_bytes(crc.try_into().expect("four")));
     let mut pages = Vec::with_capacity(crcs.len());
     for (row_group, offsets) in metadata.row_groups().iter().zip(metadata.offset_index()?) {
@@ -299,26 +343,50 @@ impl SegmentInput {
 
     fn page(&self, offset: u64, bytes: usize) -> Result<Bytes, ReadError> {
         let input = &self.0;
-        let damaged =
-            || ReadError::Damaged { path: input.path.clone(), collection: input.collection.clone(), offset };
         let at = input.pages.binary_search_by_key(&offset, |page| page.offset);
         let page = at.ok().map(|at| input.pages[at]).filter(|page| page.bytes == bytes);
-        let page = page.ok_or_else(damaged)?;
+        let page = page.ok_or_else(|| self.damaged(offset))?;
+        let read = self.read_checked(offset, bytes, page.crc32c)?;
+        input.metrics.pages_read.add(1);
+        input.metrics.page_bytes_read.add(bytes as u64);
+        Ok(read)
+    }
+
+    fn filters(&self, place: &Place) -> Result<Bytes, ReadError> {
+        self.read_checked(place.offset, place.bytes as usize, place.crc32c)
+    }
+
+    fn read_checked(&self, offset: u64, bytes: usize, crc32c: u32) -> Result<Bytes, ReadError> {
+        let input = &self.0;
+        // Memory is taken for what can be there only.
+        if offset.saturating_add(bytes as u64) > input.file_bytes {
+            return Err(self.damaged(offset));
+        }
         let mut buffer = vec![0; bytes];
         input
             .file
             .read_exact_at(&mut buffer, offset)
             .map_err(|source| ReadError::Io { path: input.path.clone(), source: Arc::new(source) })?;
-        if crc32c::crc32c(&buffer) != page.crc32c {
-            return Err(damaged());
+        if crc32c::crc32c(&buffer) != crc32c {
+            return Err(self.damaged(offset));
         }
-        input.metrics.pages_read.add(1);
-        input.metrics.page_bytes_read.add(bytes as u64);
         Ok(buffer.into())
     }
 
-    /// Reads and checks every page.
-    pub(crate) fn check_all(&self) -> Result<(), ReadError> {
+    /// Whether the first bytes, which no page and no CRC has, are those of every Parquet file.
+    pub(crate) fn begins_as_parquet(&self) -> Result<bool, ReadError> {
+        let mut bytes = [0; 4];
+        let read = self.0.file.read_exact_at(&mut bytes, 0);
+        read.map_err(|source| ReadError::Io { path: self.0.path.clone(), source: Arc::new(source) })?;
+        Ok(bytes == *b"PAR1")
+    }
+
+    fn damaged(&self, offset: u64) -> ReadError {
+        let (path, collection) = (self.0.path.clone(), self.0.collection.clone());
+        ReadError::Damaged { path, collection, offset }
+    }
+
+    fn check_pages(&self) -> Result<(), ReadError> {
         self.0.pages.iter().try_for_each(|page| self.page(page.offset, page.bytes).map(|_| ()))
     }
 }

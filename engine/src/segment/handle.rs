@@ -4,15 +4,18 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::{AsArray, UInt8Array};
+use arrow::buffer::Buffer;
+use arrow::datatypes::UInt8Type;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use tidemark_catalog::ids::SegmentId;
+use tidemark_catalog::ids::{ColumnId, SegmentId};
 use tidemark_catalog::segment::{DeletedRows, Segment};
 
 use crate::env::Env;
 use crate::error::ReadError;
 use crate::metrics::Metrics;
-use crate::segment::block::BlockCache;
+use crate::segment::block::{BlockCache, BlockKey, Part};
 use crate::segment::deleted::{self, Positions};
 use crate::segment::deleted_file_name;
 use crate::segment::file::{self, OpenSegment};
@@ -167,6 +170,28 @@ impl SegmentHandle {
             file::open(files.env.files.as_ref(), path, collection, &self.segment, &files.metrics)
                 .map(Arc::new)
         })
+    }
+
+    /// The token filters of a column of a row group, if the file has them; from memory, where they are.
+    pub(crate) fn token_filters(
+        &self,
+        open: &OpenSegment,
+        column: ColumnId,
+        row_group: usize,
+    ) -> Result<Option<Buffer>, ReadError> {
+        let key = BlockKey {
+            segment: self.segment.id,
+            column,
+            row_group: u32::try_from(row_group).expect("a file has fewer row groups"),
+            part: Part::TokenFilters,
+        };
+        if let Some(kept) = self.blocks().get(&key) {
+            return Ok(Some(kept.as_primitive::<UInt8Type>().values().inner().clone()));
+        }
+        let Some(bytes) = open.read_token_filters(column, row_group)? else { return Ok(None) };
+        let buffer = Buffer::from(bytes);
+        self.blocks().insert(key, Arc::new(UInt8Array::new(buffer.clone().into(), None)));
+        Ok(Some(buffer))
     }
 
     /// No manifest names it any more.

@@ -1,4 +1,5 @@
-//! What statistics rule out: segments by the catalog's, row groups and pages by the file's.
+//! What statistics rule out: segments by the catalog's, row groups and pages by the file's, and blocks
+//! of texts by their token filters.
 //!
 //! Bounds are exact or wider than the values; text is cut at the writer's limit, downwards for a
 //! lower bound and upwards for an upper one. What has no bounds is always read.
@@ -25,6 +26,8 @@ use crate::error::{JobError, ReadError};
 use crate::read::ScanStatistics;
 use crate::read::predicate::{Comparison, Predicate, compare};
 use crate::segment::file::OpenSegment;
+use crate::segment::handle::SegmentHandle;
+use crate::segment::token_filter::TokenFilters;
 use crate::segment::writer::file_type;
 
 /// The blocks of a row group that have to be looked at.
@@ -87,7 +90,7 @@ fn extreme(values: &ArrayRef, wanted: Ordering) -> Option<StatisticsValue> {
 }
 
 /// A value as statistics hold it; `None` for NULL and for types that have no bounds.
-fn statistics_value(array: &ArrayRef, at: usize) -> Option<StatisticsValue> {
+pub(crate) fn statistics_value(array: &ArrayRef, at: usize) -> Option<StatisticsValue> {
     if array.is_null(at) {
         return None;
     }
@@ -113,7 +116,8 @@ fn statistics_value(array: &ArrayRef, at: usize) -> Option<StatisticsValue> {
     })
 }
 
-fn order(left: &StatisticsValue, right: &StatisticsValue) -> Option<Ordering> {
+/// How two values of one type compare.
+pub(crate) fn order(left: &StatisticsValue, right: &StatisticsValue) -> Option<Ordering> {
     match (left, right) {
         (StatisticsValue::Bool(left), StatisticsValue::Bool(right)) => Some(left.cmp(right)),
         (StatisticsValue::Int(left), StatisticsValue::Int(right)) => Some(left.cmp(right)),
@@ -140,6 +144,7 @@ pub(crate) fn may_match_segment(segment: &Segment, predicates: &[Predicate]) -> 
             }
             Predicate::OneOf { values, .. } => (0..values.len())
                 .any(|at| may_compare(of_column, Comparison::Equal, statistics_value(values, at))),
+            Predicate::Text { .. } => !all_null || is_unknown(of_column),
         }
     })
 }
@@ -189,12 +194,12 @@ fn may_compare(of_column: &ColumnStatistics, comparison: Comparison, value: Opti
 
 /// The blocks that have to be looked at in each row group that has any.
 pub(crate) fn select(
-    open: &OpenSegment,
+    handle: &SegmentHandle,
     collection: &Collection,
     predicates: &[Predicate],
-    block_rows: usize,
     statistics: &mut ScanStatistics,
 ) -> Result<Vec<RowGroupSelection>, ReadError> {
+    let (open, block_rows) = (&handle.open()?, handle.blocks().block_rows());
     let row_groups = open.parquet().num_row_groups();
     let mut selections = Vec::new();
     statistics.row_groups += row_groups;
@@ -209,6 +214,7 @@ pub(crate) fn select(
             let kept = pages_kept(&pages, predicate)?;
             keep_blocks(&mut wanted, &pages.ranges, &kept, block_rows);
         }
+        keep_blocks_by_tokens(handle, open, row_group, predicates, &mut wanted, statistics)?;
         if !wanted.contains(&true) {
             statistics.row_groups_pruned += 1;
             continue;
@@ -219,6 +225,44 @@ pub(crate) fn select(
         selections.push(RowGroupSelection { row_group, blocks, row_count });
     }
     Ok(selections)
+}
+
+/// Blocks that do not have the tokens that a predicate asks for are not wanted. Filters are larger than
+/// bounds, so they are asked about what bounds have left, and not read when that is nothing.
+fn keep_blocks_by_tokens(
+    handle: &SegmentHandle,
+    open: &OpenSegment,
+    row_group: usize,
+    predicates: &[Predicate],
+    wanted: &mut [bool],
+    statistics: &mut ScanStatistics,
+) -> Result<(), ReadError> {
+    let count = |wanted: &[bool]| wanted.iter().filter(|wanted| **wanted).count();
+    let before = count(wanted);
+    let mut asked = false;
+    for predicate in predicates {
+        let column = predicate.column();
+        if !open.has_token_filters(column, row_group) || !wanted.contains(&true) {
+            continue;
+        }
+        let Some(any_of) = predicate.required_tokens() else { continue };
+        let bytes = handle.token_filters(open, column, row_group)?;
+        let broken = || open.broken_filters(column, row_group);
+        let filters = bytes.as_deref().map(|bytes| TokenFilters::new(bytes).ok_or_else(broken));
+        let Some(filters) = filters.transpose()? else { continue };
+        let rows = open.row_group_rows(row_group);
+        let (ranges, kept): (Vec<Range<usize>>, Vec<bool>) = filters.blocks(rows, &any_of).unzip();
+        if ranges.last().map(|last| last.end) != Some(rows) {
+            return Err(broken());
+        }
+        keep_blocks(wanted, &ranges, &BooleanArray::from(kept), handle.blocks().block_rows());
+        asked = true;
+    }
+    if asked {
+        statistics.token_blocks += before;
+        statistics.token_blocks_pruned += before - count(wanted);
+    }
+    Ok(())
 }
 
 fn block_range(block: usize, block_rows: usize, rows: usize) -> Range<usize> {
@@ -319,7 +363,7 @@ fn may_compare_pages(
             }
             Ok(kept)
         }
-        Predicate::IsNull { .. } => Ok(BooleanArray::new_null(mins.len())),
+        Predicate::IsNull { .. } | Predicate::Text { .. } => Ok(BooleanArray::new_null(mins.len())),
     }
 }
 

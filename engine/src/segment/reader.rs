@@ -20,7 +20,7 @@ use crate::error::ReadError;
 use crate::read::Shared;
 use crate::read::rows::Rows;
 use crate::read::unit::UnitBlock;
-use crate::segment::block::BlockKey;
+use crate::segment::block::{BlockKey, Part};
 use crate::segment::decode::BlockDecoder;
 use crate::segment::file::OpenSegment;
 use crate::segment::handle::SegmentHandle;
@@ -240,7 +240,7 @@ impl RowGroup {
             segment: self.handle.segment().id,
             column: id,
             row_group: u32::try_from(self.index).expect("a file has fewer row groups"),
-            block,
+            part: Part::Block(block),
         };
         let mut known = held;
         let mut missing = Vec::new();
@@ -316,7 +316,7 @@ impl ColumnBlocks {
         if array.len() != group.block_len(block) {
             return Err(group.open.too_short());
         }
-        group.handle.blocks().insert(BlockKey { block, ..self.key }, Arc::clone(&array));
+        group.handle.blocks().insert(BlockKey { part: Part::Block(block), ..self.key }, Arc::clone(&array));
         Ok(array)
     }
 }

@@ -1,7 +1,8 @@
 //! Writing a segment.
 //!
 //! 1. Row groups come in their order, from a memtable or a merge, and are encoded column by column.
-//! 2. Each row group's bytes are kept until its pages' CRCs are taken.
+//! 2. Each row group's bytes are kept until its pages' CRCs are taken; behind it go the token filters
+//!    of its text columns.
 //! 3. The CRCs go into the footer; the footer is written, and its own CRC is taken.
 //! 4. The file is made durable under its final name (see [`crate::durable`]).
 //!
@@ -34,7 +35,10 @@ use crate::batch::timestamp_values;
 use crate::durable::{self, PendingFile};
 use crate::env::{File, Files};
 use crate::error::JobError;
-use crate::segment::{FORMAT, KEY_COLLECTION, KEY_FORMAT, KEY_LSN, KEY_PAGE_CRC32C, KEY_SCHEMA_VERSION};
+use crate::segment::token_filter::{self, Place};
+use crate::segment::{
+    FORMAT, KEY_COLLECTION, KEY_FORMAT, KEY_LSN, KEY_PAGE_CRC32C, KEY_SCHEMA_VERSION, KEY_TOKEN_FILTERS,
+};
 use crate::types::read_type;
 
 /// Bytes that are gathered before they are written to the file.
@@ -45,6 +49,9 @@ const DICTIONARY_BYTES_MAX: usize = 64 << 10;
 
 /// The same for symbols, of which it is known that there are few.
 const SYMBOL_DICTIONARY_BYTES_MAX: usize = 1 << 20;
+
+/// Of texts, which are long and alike.
+const TEXT_ZSTD_LEVEL: i32 = 3;
 
 /// The longest bound of a text column in statistics.
 const STATISTICS_BYTES_MAX: usize = 64;
@@ -134,18 +141,20 @@ fn write_file(
     let properties = properties(new, layout);
     let writer = ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties)).map_err(encode)?;
     let (mut writer, factory) = writer.into_serialized_writer().map_err(encode)?;
-    let mut page_crcs = Vec::new();
+    let (mut page_crcs, mut filters) = (Vec::new(), Vec::new());
     let mut totals = Totals::new(new);
     while let Some(arrays) = rows.next()? {
         totals.add(&arrays);
         let chunks = encode_row_group(&factory, &schema, totals.row_groups, &arrays).map_err(encode)?;
         append_row_group(&mut writer, chunks, &mut page_crcs).map_err(encode)?;
+        append_token_filters(&mut writer, new, &arrays, layout, totals.row_groups, &mut filters)
+            .map_err(|source| JobError::Io { segment, source })?;
         totals.row_groups += 1;
     }
-    for entry in key_values(new, &page_crcs) {
+    for entry in key_values(new, &page_crcs, &filters) {
         writer.append_key_value_metadata(entry);
     }
-    // What follows the row groups is the footer: page indexes, metadata, its length and the magic.
+    // What follows the row groups and filters is the footer: page indexes, metadata, its length and the magic.
     let footer_start = writer.bytes_written() as u64;
     let metadata = writer.finish().map_err(encode)?;
     let statistics = super::prune::file_statistics(&metadata, &new.columns)?;
@@ -254,6 +263,11 @@ fn properties(new: &NewSegment<'_>, layout: Layout) -> WriterProperties {
         let path = ColumnPath::from(column.name.clone());
         builder.set_column_dictionary_page_size_limit(path, SYMBOL_DICTIONARY_BYTES_MAX)
     });
+    let texts = columns.iter().filter(|column| token_filter::has_filters(&column.column_type));
+    let builder = texts.fold(builder, |builder, column| {
+        let level = ZstdLevel::try_new(TEXT_ZSTD_LEVEL).expect("it is a level");
+        builder.set_column_compression(ColumnPath::from(column.name.clone()), Compression::ZSTD(level))
+    });
     let builder = unbounded.fold(builder, |builder, column| {
         let path = ColumnPath::from(column.name.clone());
         builder.set_column_statistics_enabled(path, EnabledStatistics::None)
@@ -296,6 +310,34 @@ fn append_row_group(
     Ok(())
 }
 
+/// Writes the token filters of a row group that was just written.
+fn append_token_filters(
+    writer: &mut SerializedFileWriter<Sink>,
+    new: &NewSegment<'_>,
+    arrays: &[ArrayRef],
+    layout: Layout,
+    row_group: usize,
+    places: &mut Vec<Place>,
+) -> io::Result<()> {
+    // A segment as they were before there were filters.
+    fail::fail_point!("segment::without_token_filters", |_| Ok(()));
+    for (column, array) in new.columns.iter().zip(arrays) {
+        if !token_filter::has_filters(&column.column_type) {
+            continue;
+        }
+        let bytes = token_filter::build(array, layout.page_rows);
+        places.push(Place {
+            column: column.id,
+            row_group: u32::try_from(row_group).expect("a file has fewer row groups"),
+            offset: writer.bytes_written() as u64,
+            bytes: u32::try_from(bytes.len()).map_err(io::Error::other)?,
+            crc32c: crc32c::crc32c(&bytes),
+        });
+        writer.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
 /// The lengths of a chunk's data pages with their headers.
 fn page_lengths(chunk: &ArrowColumnChunk) -> Vec<usize> {
     let index = chunk.close().offset_index.as_ref().expect("the offset index is not switched off");
@@ -326,17 +368,21 @@ fn take_page_crcs(
     sink.forget();
 }
 
-fn key_values(new: &NewSegment<'_>, page_crcs: &[u32]) -> Vec<KeyValue> {
+fn key_values(new: &NewSegment<'_>, page_crcs: &[u32], filters: &[Place]) -> Vec<KeyValue> {
     let crcs: Vec<u8> = page_crcs.iter().flat_map(|crc| crc.to_le_bytes()).collect();
     let lsn_max = new.lsn_max.map(|lsn| lsn.to_string()).unwrap_or_default();
     let entry = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
-    vec![
+    let mut entries = vec![
         entry(KEY_FORMAT, FORMAT.to_owned()),
         entry(KEY_COLLECTION, new.collection.id.to_string()),
         entry(KEY_SCHEMA_VERSION, new.collection.schema.version().to_string()),
         entry(KEY_LSN, format!("{}-{lsn_max}", new.lsn_min)),
         entry(KEY_PAGE_CRC32C, BASE64.encode(crcs)),
-    ]
+    ];
+    if !filters.is_empty() {
+        entries.push(entry(KEY_TOKEN_FILTERS, token_filter::encode_places(filters)));
+    }
+    entries
 }
 
 /// Where the encoder writes: the file, in large pieces, with the bytes since the last row group kept

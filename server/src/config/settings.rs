@@ -2,17 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::Args;
 use serde::Deserialize;
 
 /// The settings as they were given; what is missing is looked for in the next place.
-#[derive(Clone, Debug, Default, Deserialize, Parser)]
+#[derive(Clone, Debug, Default, Deserialize, Args)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[command(
-    name = "tidemark",
-    version,
-    about = "A PostgreSQL-compatible database for data that lives in time and space"
-)]
 pub struct Settings {
     /// Where all data is kept [default: ./tidemark-data]
     #[arg(long, env = "TIDEMARK_DATA_DIR", value_name = "DIRECTORY")]

@@ -154,11 +154,16 @@ fn engine_families(text: &mut Text, server: &Server) {
 }
 
 /// The engine's counters, with their names and what they count.
-fn engine_counters(engine: &EngineMetrics) -> [(&'static str, &Counter, &'static str); 23] {
+fn engine_counters(engine: &EngineMetrics) -> [(&'static str, &Counter, &'static str); 24] {
     [
         ("rows_written_total", &engine.rows_written, "Rows that the log took, but for bulk writes."),
         ("commits_total", &engine.commits, "Commits that the log took, but for bulk writes."),
         ("writes_repeated_total", &engine.writes_repeated, "Numbered writes that had been committed before."),
+        (
+            "writes_overtaken_total",
+            &engine.writes_overtaken,
+            "Writes that were refused, or tried again, because others wrote their keys first.",
+        ),
         ("writes_over_budget_total", &engine.writes_over_budget, "Times a writer found memtables full."),
         ("flushes_total", &engine.flushes, "Memtables that became segments."),
         ("flush_rows_total", &engine.flush_rows, "Rows that were written to segments."),

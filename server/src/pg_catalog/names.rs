@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidemark_catalog::collection::Collection;
 
+use crate::config::SYSTEM_SCHEMA;
 use crate::error::{SqlError, SqlResult};
 use crate::pg_catalog::relations::{self, Relation};
 use crate::pg_catalog::{CatalogContext, types};
@@ -64,11 +65,15 @@ pub(crate) fn path(context: &CatalogContext) -> Vec<String> {
     path
 }
 
-/// The relation with this name.
+/// The relation with this name. Our own views are found by their schema only: the first superuser's `"$user"`
+/// is the same word, and must not hide the tables of users.
 pub(crate) fn relation(context: &CatalogContext, namespace: Option<&str>, name: &str) -> Option<Found> {
     match namespace {
         Some(namespace) => in_namespace(context, namespace, name),
-        None => path(context).iter().find_map(|namespace| in_namespace(context, namespace, name)),
+        None => {
+            let mut namespaces = path(context).into_iter().filter(|namespace| namespace != SYSTEM_SCHEMA);
+            namespaces.find_map(|namespace| in_namespace(context, &namespace, name))
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The relations of `pg_catalog` and `information_schema`: their columns, and where their rows come from.
+//! The relations of `pg_catalog`, `information_schema` and `tidemark`: their columns, and where their rows
+//! come from.
 //!
 //! Columns and the rows that are the same on every server lie in `data/`, as PostgreSQL's COPY writes
 //! them, and are read once. A relation is one of:
@@ -23,6 +24,7 @@ use crate::pgtype::types::{Family, NO_TYPMOD, family, format_type, type_by_name}
 
 mod made;
 mod stat;
+mod tidemark;
 pub(crate) mod views;
 
 /// A relation of ours.
@@ -51,9 +53,11 @@ struct All {
     by_oid: HashMap<u32, usize>,
 }
 
+const RELATIONS: [&str; 2] = [include_str!("data/relations.txt"), include_str!("data/tidemark.txt")];
+
 static ALL: LazyLock<All> = LazyLock::new(|| {
     let relations: Vec<Relation> =
-        include_str!("data/relations.txt").lines().filter_map(parse_relation).collect();
+        RELATIONS.iter().flat_map(|file| file.lines()).filter_map(parse_relation).collect();
     let by_name = relations.iter().enumerate();
     let by_name = by_name.map(|(at, it)| ((it.namespace.clone(), it.name.clone()), at)).collect();
     let by_oid = relations.iter().enumerate().map(|(at, it)| (it.oid, at)).collect();
@@ -85,7 +89,7 @@ pub(crate) fn all() -> &'static [Relation] {
 
 /// The relation with this name.
 pub(crate) fn by_name(namespace: &str, name: &str) -> Option<&'static Relation> {
-    if namespace != "pg_catalog" && namespace != "information_schema" {
+    if !["pg_catalog", "information_schema", "tidemark"].contains(&namespace) {
         return None;
     }
     // Statements over collections come here too, and must not wait for the files to be read.
@@ -102,6 +106,9 @@ pub(crate) fn by_oid(oid: u32) -> Option<&'static Relation> {
 
 /// The rows of a relation that is no view.
 pub(crate) fn rows(relation: &Relation, run: &Run<'_>) -> Vec<Row> {
+    if relation.namespace == "tidemark" {
+        return tidemark::rows(&relation.name, run);
+    }
     if relation.namespace == "pg_catalog" {
         if let Some(fixed) = FIXED.get(relation.name.as_str()) {
             return fixed.to_vec();

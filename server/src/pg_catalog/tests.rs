@@ -13,6 +13,7 @@ use tidemark_catalog::collection::{
 };
 use tidemark_catalog::edit::{CatalogEdit, Change};
 use tidemark_catalog::ids::{BOOTSTRAP_ROLE, CollectionId, ColumnId, Lsn, NAMESPACE_PUBLIC, RoleId};
+use tidemark_catalog::producer::Producer;
 use tidemark_catalog::role::Role;
 use tidemark_catalog::schema::{NewColumn, Nullability, Schema};
 use tidemark_catalog::store::CatalogFile;
@@ -90,6 +91,16 @@ fn view() -> Arc<View> {
 
 static VIEW: LazyLock<Arc<View>> = LazyLock::new(view);
 
+/// A server on which one has numbered what it wrote.
+#[derive(Debug)]
+struct Quiet;
+
+impl System for Quiet {
+    fn producers(&self) -> Vec<(String, Producer)> {
+        vec![("p".to_owned(), Producer { sequence: u64::MAX, lsn: Lsn(7), system_time_us: 0 })]
+    }
+}
+
 /// A session on a server with one collection.
 fn context() -> CatalogContext {
     let role =
@@ -109,6 +120,7 @@ fn context() -> CatalogContext {
         cancel: CancellationToken::new(),
         clock: tidemark_engine::env::os::env().clock,
         random: tidemark_engine::env::os::env().random,
+        system: Arc::new(Quiet),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The types of a statement's parameters: declared by the client, said by a cast, or asked for by
 //! their place.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -69,6 +69,23 @@ impl Visitor for Casts {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// The numbers, from 0, of the parameters that a query mentions.
+pub fn mentioned(query: &Query) -> BTreeSet<usize> {
+    struct Numbers(BTreeSet<usize>);
+    impl Visitor for Numbers {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            self.0.extend(parameter_number(expr));
+            ControlFlow::Continue(())
+        }
+    }
+    let mut numbers = Numbers(BTreeSet::new());
+    let visited = query.visit(&mut numbers);
+    debug_assert!(visited.is_continue(), "this visitor never breaks");
+    numbers.0
 }
 
 /// The number of a parameter, from 0.

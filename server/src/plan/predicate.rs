@@ -1,17 +1,22 @@
 //! Which conditions of a query the engine can take over: a column compared with a constant, one of
-//! a list of constants, NULL or not.
+//! a list of constants, NULL or not; a text that has a token, is like a pattern, or has a match of a
+//! regular expression.
 
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, Like, Operator};
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::schema::Column;
 use tidemark_catalog::types::ColumnType;
 use tidemark_engine::read::predicate::{Comparison, Predicate};
+use tidemark_engine::read::text::{Case, TextCondition};
+use tidemark_engine::tokens::Token;
 use tidemark_engine::types::read_type;
+
+use crate::sql::functions::strings::CONTAINS_TOKEN;
 
 /// A longer list is left to DataFusion, which hashes it.
 const LIST_LEN_MAX: usize = 64;
@@ -19,7 +24,28 @@ const LIST_LEN_MAX: usize = 64;
 /// The condition as the engine understands it; `None` when it does not.
 pub fn to_predicate(expr: &Expr, collection: &Collection) -> Option<Predicate> {
     match expr {
+        Expr::Like(like) => like_predicate(like, collection),
+        Expr::ScalarFunction(call) if call.name() == CONTAINS_TOKEN => {
+            let [column, token] = call.args.as_slice() else { return None };
+            let condition = TextCondition::contains_token(Token::new(text_constant(token)?)?);
+            let column = text_column(column, collection)?.id;
+            Some(Predicate::Text { column, condition, wanted: true })
+        }
+        Expr::Not(inner) => match to_predicate(inner, collection)? {
+            Predicate::Text { column, condition, wanted } => {
+                Some(Predicate::Text { column, condition, wanted: !wanted })
+            }
+            _ => None,
+        },
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            if let Some((case, wanted)) = regex_operator(*op) {
+                let condition = TextCondition::regex(text_constant(right)?, case)?;
+                let column = text_column(left, collection)?.id;
+                return Some(Predicate::Text { column, condition, wanted });
+            }
+            if *op == Operator::Or {
+                return one_of(to_predicate(left, collection)?, to_predicate(right, collection)?);
+            }
             let comparison = comparison(*op)?;
             if let Some(column) = column_of(left, collection) {
                 compare(column, comparison, constant(right)?)
@@ -45,6 +71,53 @@ pub fn to_predicate(expr: &Expr, collection: &Collection) -> Option<Predicate> {
         }
         _ => None,
     }
+}
+
+/// A column that equals one value or another: so DataFusion writes short lists.
+fn one_of(left: Predicate, right: Predicate) -> Option<Predicate> {
+    let values = |predicate| match predicate {
+        Predicate::Compare { column, comparison: Comparison::Equal, value: values }
+        | Predicate::OneOf { column, values } => Some((column, values)),
+        _ => None,
+    };
+    let ((column, left), (other, right)) = (values(left)?, values(right)?);
+    if column != other || left.len() + right.len() > LIST_LEN_MAX {
+        return None;
+    }
+    let values = datafusion::arrow::compute::concat(&[left.as_ref(), right.as_ref()]).ok()?;
+    Some(Predicate::OneOf { column, values })
+}
+
+fn like_predicate(like: &Like, collection: &Collection) -> Option<Predicate> {
+    if !matches!(like.escape_char, None | Some('\\')) {
+        return None;
+    }
+    let case = if like.case_insensitive { Case::Ignored } else { Case::Kept };
+    let condition = TextCondition::like(text_constant(&like.pattern)?, case);
+    let column = text_column(&like.expr, collection)?.id;
+    Some(Predicate::Text { column, condition, wanted: !like.negated })
+}
+
+/// What an operator of regular expressions asks for, and whether it asks for the opposite.
+fn regex_operator(operator: Operator) -> Option<(Case, bool)> {
+    Some(match operator {
+        Operator::RegexMatch => (Case::Kept, true),
+        Operator::RegexIMatch => (Case::Ignored, true),
+        Operator::RegexNotMatch => (Case::Kept, false),
+        Operator::RegexNotIMatch => (Case::Ignored, false),
+        _ => return None,
+    })
+}
+
+/// A column of texts.
+fn text_column<'a>(expr: &Expr, collection: &'a Collection) -> Option<&'a Column> {
+    let is_text_type =
+        |it: &ColumnType| matches!(it, ColumnType::Text | ColumnType::Varchar(_) | ColumnType::Symbol);
+    column_of(expr, collection).filter(|column| is_text_type(&column.column_type))
+}
+
+fn text_constant(expr: &Expr) -> Option<&str> {
+    constant(expr)?.try_as_str().flatten()
 }
 
 fn compare(column: &Column, comparison: Comparison, value: &ScalarValue) -> Option<Predicate> {

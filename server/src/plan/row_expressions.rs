@@ -1,9 +1,10 @@
-//! Expressions over rows that are on their way into a collection: the condition of COPY, and what
-//! RETURNING gives.
+//! Expressions over rows that are on their way into a collection: the condition of COPY, what RETURNING
+//! gives, and what ON CONFLICT makes of a row that is there and one that is not.
 //!
 //! They are planned as a query over the collection ([`RowExpressions::of`] takes its plan apart), and
 //! evaluated on batches that no snapshot has ([`BoundExpressions::evaluate`]).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -14,7 +15,9 @@ use datafusion::arrow::datatypes::{Field as ArrowField, Int32Type, Schema, Schem
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchemaRef, ParamValues};
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
@@ -39,6 +42,8 @@ pub enum Clause {
     CopyWhere,
     /// `RETURNING`: what is given of each row.
     Returning,
+    /// `ON CONFLICT DO UPDATE`: values and a condition, over a row that is there and `excluded`.
+    Conflict,
 }
 
 impl Clause {
@@ -47,6 +52,7 @@ impl Clause {
         match self {
             Clause::CopyWhere => "COPY FROM WHERE conditions",
             Clause::Returning => "RETURNING",
+            Clause::Conflict => "UPDATE",
         }
     }
 }
@@ -57,7 +63,7 @@ pub struct RowExpressions {
     query: PlannedQuery,
     clause: Clause,
     collection: Arc<Collection>,
-    /// The collection's columns, each of which may be NULL.
+    /// The collection's columns, each of which may be NULL; twice, where there are two rows.
     schema: SchemaRef,
     /// The places of columns, where the expressions are nothing else.
     columns: Option<Vec<usize>>,
@@ -66,7 +72,7 @@ pub struct RowExpressions {
 
 impl RowExpressions {
     /// The expressions of a query: `SELECT expressions FROM collection`, or `SELECT * FROM collection
-    /// WHERE condition`.
+    /// WHERE condition`, or `SELECT expressions FROM collection CROSS JOIN collection AS excluded`.
     ///
     /// # Errors
     /// What the clause does not allow, or is not supported in it.
@@ -75,14 +81,15 @@ impl RowExpressions {
         if expressions.iter().any(has_subquery) {
             return Err(subquery(clause));
         }
-        let LogicalPlan::TableScan(scan) = input else { return Err(subquery(clause)) };
+        let (scan, sides) = scans(input).ok_or_else(|| subquery(clause))?;
         let provider = source_as_provider(&scan.source).map_err(|error| to_sql_error(error, None))?;
         let table = as_collection(&provider)
             .ok_or_else(|| SqlError::unsupported(format!("a system catalog in {}", clause.name())))?;
         let collection = Arc::clone(table.collection());
         let schema = provider.schema();
         let nullable = |field: &Arc<ArrowField>| field.as_ref().clone().with_nullable(true);
-        let schema = Arc::new(Schema::new(schema.fields().iter().map(nullable).collect::<Vec<_>>()));
+        let fields = (0..sides).flat_map(|_| schema.fields().iter().map(nullable));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let columns = plain_columns(&expressions, input);
         let uses_parameters = expressions.iter().any(has_parameter);
         Ok(RowExpressions { query, clause, collection, schema, columns, uses_parameters })
@@ -91,6 +98,12 @@ impl RowExpressions {
     /// What the expressions give.
     pub fn fields(&self) -> &Fields {
         &self.query.fields
+    }
+
+    /// The places of columns, where the expressions are nothing else; those of `excluded` come after all
+    /// of the collection's.
+    pub fn columns(&self) -> Option<&[usize]> {
+        self.columns.as_deref()
     }
 
     /// Whether values of parameters are needed.
@@ -138,12 +151,33 @@ impl RowExpressions {
         let data = StatementData::new(&server.engine, &[], Arc::from([])).map_err(|error| read(&error))?;
         let state = server.planner.state(RunContext { data, time_zone, options });
         let schema: &DFSchemaRef = input.schema();
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::clone(schema))
+            .with_config_options(Arc::clone(state.config_options()))
+            .with_query_execution_start_time(state.execution_props().query_execution_start_time)
+            .build();
+        let simplifier = ExprSimplifier::new(context);
         let physical = expressions.into_iter().map(|expression| {
-            state
-                .create_physical_expr(expression.unalias(), schema)
-                .map_err(|error| to_sql_error(error, None))
+            // Some functions are nothing but what they are simplified to.
+            let expression = simplifier.coerce(expression.unalias(), schema);
+            let expression = expression.and_then(|expression| simplifier.simplify(expression));
+            let physical = expression.and_then(|expression| state.create_physical_expr(expression, schema));
+            physical.map_err(|error| to_sql_error(error, None))
         });
         physical.collect()
+    }
+}
+
+/// The scan of the collection, and how many rows of it are looked at together.
+fn scans(input: &LogicalPlan) -> Option<(&TableScan, usize)> {
+    match input {
+        LogicalPlan::TableScan(scan) => Some((scan, 1)),
+        LogicalPlan::SubqueryAlias(alias) => scans(&alias.input),
+        LogicalPlan::Join(join) if join.on.is_empty() && join.filter.is_none() => {
+            scans(&join.right)?;
+            scans(&join.left).map(|(scan, _)| (scan, 2))
+        }
+        _ => None,
     }
 }
 
@@ -170,6 +204,9 @@ fn parts(plan: &LogicalPlan, clause: Clause) -> SqlResult<(Vec<Expr>, &LogicalPl
         input = filter.input.as_ref();
     }
     match input {
+        LogicalPlan::Join(_) if clause == Clause::Conflict && scans(input).is_some() => {
+            Ok((expressions, input))
+        }
         LogicalPlan::TableScan(_) => Ok((expressions, input)),
         // Names of columns are qualified by an alias, if there is one.
         LogicalPlan::SubqueryAlias(alias) if matches!(*alias.input, LogicalPlan::TableScan(_)) => {
@@ -214,6 +251,7 @@ fn subquery(clause: Clause) -> SqlError {
             SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, "cannot use subquery in COPY FROM WHERE condition")
         }
         Clause::Returning => SqlError::unsupported("a subquery in RETURNING"),
+        Clause::Conflict => SqlError::unsupported("a subquery in ON CONFLICT DO UPDATE"),
     }
 }
 
@@ -250,11 +288,34 @@ impl BoundExpressions {
     /// # Errors
     /// As PostgreSQL says them.
     pub fn evaluate(&self, given: &[(ColumnId, ArrayRef)], row_count: usize) -> SqlResult<RecordBatch> {
+        self.evaluate_some(0..self.count(), &[given], row_count)
+    }
+
+    fn count(&self) -> usize {
+        match &self.how {
+            How::Columns(places) => places.len(),
+            How::Expressions(expressions) => expressions.len(),
+        }
+    }
+
+    /// What some of the expressions give for rows that are looked at together, such as those that are
+    /// there and those of `excluded`.
+    ///
+    /// # Errors
+    /// As PostgreSQL says them.
+    pub fn evaluate_some(
+        &self,
+        some: Range<usize>,
+        sides: &[&[(ColumnId, ArrayRef)]],
+        row_count: usize,
+    ) -> SqlResult<RecordBatch> {
         let values: SqlResult<Vec<ArrayRef>> = match &self.how {
-            How::Columns(places) => places.iter().map(|at| self.column(*at, given, row_count)).collect(),
+            How::Columns(places) => {
+                places[some].iter().map(|at| self.column(*at, sides, row_count)).collect()
+            }
             How::Expressions(expressions) => {
-                let rows = self.as_read(given, row_count)?;
-                let values = expressions.iter().map(|expression| {
+                let rows = self.as_read(sides, row_count)?;
+                let values = expressions[some].iter().map(|expression| {
                     let value = expression.evaluate(&rows).and_then(|value| value.into_array(row_count));
                     value.map_err(|error| to_sql_error(error, None))
                 });
@@ -268,6 +329,24 @@ impl BoundExpressions {
         RecordBatch::try_new_with_options(schema, values, &options).map_err(SqlError::internal)
     }
 
+    /// Which rows fulfil the condition that the last expression is; NULL is no.
+    ///
+    /// # Errors
+    /// As PostgreSQL says them.
+    pub fn evaluate_last_condition(
+        &self,
+        sides: &[&[(ColumnId, ArrayRef)]],
+        row_count: usize,
+    ) -> SqlResult<BooleanArray> {
+        let count = self.count();
+        let values = self.evaluate_some(count - 1..count, sides, row_count)?;
+        match values.column(0).as_boolean_opt() {
+            Some(values) => Ok(values.clone()),
+            // Only NULL has no type.
+            None => Ok(BooleanArray::new_null(row_count)),
+        }
+    }
+
     /// Which rows fulfil the condition that the only expression is; NULL is no.
     ///
     /// # Errors
@@ -277,18 +356,14 @@ impl BoundExpressions {
         given: &[(ColumnId, ArrayRef)],
         row_count: usize,
     ) -> SqlResult<BooleanArray> {
-        let values = self.evaluate(given, row_count)?;
-        match values.column(0).as_boolean_opt() {
-            Some(values) => Ok(values.clone()),
-            // Only NULL has no type.
-            None => Ok(BooleanArray::new_null(row_count)),
-        }
+        self.evaluate_last_condition(&[given], row_count)
     }
 
     /// A column as a reader would get it.
-    fn column(&self, at: usize, given: &[(ColumnId, ArrayRef)], row_count: usize) -> SqlResult<ArrayRef> {
-        let (id, data_type) = (self.columns[at], self.schema.field(at).data_type());
-        let Some((_, array)) = given.iter().find(|(given, _)| *given == id) else {
+    fn column(&self, at: usize, sides: &[&[(ColumnId, ArrayRef)]], row_count: usize) -> SqlResult<ArrayRef> {
+        let data_type = self.schema.field(at).data_type();
+        let (side, id) = (at / self.columns.len(), self.columns[at % self.columns.len()]);
+        let Some((_, array)) = sides[side].iter().find(|(given, _)| *given == id) else {
             return Ok(new_null_array(data_type, row_count));
         };
         let array = match self.symbols.get(id) {
@@ -302,8 +377,8 @@ impl BoundExpressions {
     }
 
     /// The rows as a reader would get them.
-    fn as_read(&self, given: &[(ColumnId, ArrayRef)], row_count: usize) -> SqlResult<RecordBatch> {
-        let columns = (0..self.columns.len()).map(|at| self.column(at, given, row_count));
+    fn as_read(&self, sides: &[&[(ColumnId, ArrayRef)]], row_count: usize) -> SqlResult<RecordBatch> {
+        let columns = (0..self.schema.fields().len()).map(|at| self.column(at, sides, row_count));
         let columns = columns.collect::<SqlResult<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(row_count));
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options);

@@ -160,7 +160,11 @@ impl ScanDescription {
             found.pages - found.pages_pruned,
             found.pages,
             found.memtable_rows,
-        )
+        )?;
+        match found.token_blocks {
+            0 => Ok(()),
+            asked => write!(f, ", token_blocks={}/{asked}", asked - found.token_blocks_pruned),
+        }
     }
 }
 
@@ -176,7 +180,11 @@ pub(crate) fn count_pruning(metrics: &ExecutionPlanMetricsSet, partition: usize,
         ("memtable_rows", found.memtable_rows),
         ("segment_rows", found.segment_rows),
     ];
-    for (name, count) in counts {
+    // Most scans ask no token filters.
+    let of_tokens =
+        [("token_blocks", found.token_blocks), ("token_blocks_pruned", found.token_blocks_pruned)];
+    let of_tokens = of_tokens.into_iter().filter(|_| found.token_blocks > 0);
+    for (name, count) in counts.into_iter().chain(of_tokens) {
         MetricBuilder::new(metrics).counter(name, partition).add(count);
     }
 }

@@ -57,12 +57,24 @@ impl Drop for Running {
 pub struct StatementControl {
     running: Running,
     deadline: Option<Instant>,
+    is_last: bool,
 }
 
 impl StatementControl {
     /// A statement starts; it may take so long.
     pub fn start(interrupt: &Arc<Interrupt>, timeout: Option<Duration>) -> StatementControl {
-        StatementControl { running: interrupt.begin(), deadline: after(timeout) }
+        StatementControl { running: interrupt.begin(), deadline: after(timeout), is_last: false }
+    }
+
+    /// Whether what the statement writes outside a block is committed right after it.
+    pub fn set_last(&mut self, is_last: bool) {
+        self.is_last = is_last;
+    }
+
+    /// Whether what the statement writes outside a block is committed right after it. When that is not
+    /// known, it is not.
+    pub fn is_last(&self) -> bool {
+        self.is_last
     }
 
     /// Another statement of the same message starts; it may take so long for itself.

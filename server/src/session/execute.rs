@@ -32,6 +32,7 @@ use crate::sql::parse::Parsed;
 use crate::sql::rows::{wait_committed, write_durably, write_error};
 use crate::sqlstate;
 
+mod conflicts;
 mod copying;
 mod delete;
 mod explain;

@@ -153,8 +153,32 @@ pub struct PreparedInsert {
     pub source: RowsFrom,
     /// The types of its parameters.
     pub parameters: Vec<PgType>,
+    /// What is done with rows whose key is there, where the statement says it.
+    pub conflict: Option<PreparedConflict>,
     /// What is given back of them.
     pub returning: Option<Arc<RowExpressions>>,
+}
+
+/// ON CONFLICT.
+#[derive(Debug)]
+pub enum PreparedConflict {
+    /// DO NOTHING.
+    Nothing,
+    /// DO UPDATE.
+    Update(PreparedUpdate),
+}
+
+/// ON CONFLICT DO UPDATE.
+#[derive(Debug)]
+pub struct PreparedUpdate {
+    /// The columns that get values.
+    pub set: Target,
+    /// The values, and the condition after them where there is one.
+    pub expressions: RowExpressions,
+    /// Whether there is a condition.
+    pub has_condition: bool,
+    /// Whether the new row has nothing of the old one.
+    pub replaces: bool,
 }
 
 /// Where the rows of an INSERT come from.

@@ -7,10 +7,13 @@
 
 use std::sync::Arc;
 
+use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::CollectionId;
 use tidemark_engine::batch::WriteBatch;
 use tidemark_engine::bulk::BulkWrite;
-use tidemark_engine::engine::Write;
+use tidemark_engine::engine::{Watch, Write};
+use tidemark_engine::error::ReadError;
+use tidemark_engine::read::by_key::OwnRows;
 
 use crate::error::{SqlError, SqlResult};
 use crate::plan::provider::OwnWrites;
@@ -38,6 +41,10 @@ pub enum Status {
 pub struct Transaction {
     status: Status,
     writes: Vec<(CollectionId, WriteBatch)>,
+    /// What must hold when some of them, by their numbers, are committed.
+    watches: Vec<(usize, Arc<Watch>)>,
+    /// What was written to a collection, by its keys, as far as that was asked for.
+    own_rows: Option<(CollectionId, OwnRows)>,
     bytes: usize,
     /// A bulk write that its client has not confirmed by Sync.
     bulk: Option<BulkWrite>,
@@ -101,8 +108,13 @@ impl Transaction {
         self.bytes = 0;
         self.savepoints.clear();
         self.started_us = None;
+        self.own_rows = None;
         let writes = std::mem::take(&mut self.writes);
-        let writes = writes.into_iter().map(|(collection, batch)| Write::new(collection, batch));
+        let mut watches = std::mem::take(&mut self.watches).into_iter().peekable();
+        let writes = writes.into_iter().enumerate().map(|(at, (collection, batch))| {
+            let watch = watches.next_if(|(of, _)| *of == at).map(|(_, watch)| watch);
+            Write::new(collection, batch).watching(watch)
+        });
         Pending { writes: writes.collect(), bulk: self.bulk.take() }
     }
 
@@ -123,6 +135,40 @@ impl Transaction {
         self.bytes = bytes;
         self.writes.push((collection, batch));
         Ok(())
+    }
+
+    /// The same, unless others write first what they depend on.
+    ///
+    /// # Errors
+    /// The transaction would write too much.
+    pub fn write_watching(
+        &mut self,
+        collection: CollectionId,
+        batch: WriteBatch,
+        watch: Option<Arc<Watch>>,
+    ) -> SqlResult<()> {
+        self.write(collection, batch)?;
+        self.watches.extend(watch.map(|watch| (self.writes.len() - 1, watch)));
+        Ok(())
+    }
+
+    /// What was written to a collection by its keys, to be given back by [`Transaction::keep_own_rows`].
+    ///
+    /// # Errors
+    /// Rows have no keys as the collection has them.
+    pub fn take_own_rows(&mut self, collection: &Collection) -> Result<Option<OwnRows>, ReadError> {
+        let kept = self.own_rows.take().filter(|(id, _)| *id == collection.id);
+        let mut own = kept.map_or_else(OwnRows::default, |(_, own)| own);
+        let written = self.writes.iter().filter(|(id, _)| *id == collection.id);
+        for (_, batch) in written.skip(own.len()) {
+            own.push(collection, batch.clone())?;
+        }
+        Ok(Some(own).filter(|own| !own.is_empty()))
+    }
+
+    /// Keeps what was written by its keys until it is asked for again.
+    pub fn keep_own_rows(&mut self, collection: CollectionId, own: Option<OwnRows>) {
+        self.own_rows = own.map(|own| (collection, own));
     }
 
     /// How many bytes may still be written.
@@ -173,7 +219,10 @@ impl Transaction {
     /// There is none of this name.
     pub fn roll_back_to(&mut self, name: &str) -> SqlResult<SettingsSnapshot> {
         let at = self.find_savepoint(name)?;
-        self.writes.truncate(self.savepoints[at].write_count);
+        let write_count = self.savepoints[at].write_count;
+        self.writes.truncate(write_count);
+        self.watches.retain(|(of, _)| *of < write_count);
+        self.own_rows = None;
         self.bytes = self.writes.iter().map(|(_, batch)| batch.memory_bytes()).sum();
         self.savepoints.truncate(at + 1);
         self.status = Status::InBlock;

@@ -179,6 +179,7 @@ struct TableOptions {
     time_key: Option<String>,
     partition_by: Option<String>,
     series_key: Option<String>,
+    dedup_key: Option<String>,
 }
 
 fn table_options(create: &CreateTable) -> SqlResult<TableOptions> {
@@ -202,13 +203,15 @@ fn table_options(create: &CreateTable) -> SqlResult<TableOptions> {
             "time_key" => options.time_key = Some(value),
             "partition_by" => options.partition_by = Some(value),
             "series_key" => options.series_key = Some(value),
-            "dedup_key" | "ttl" | "merge_after" | "symbol_limit" => {
+            "dedup_key" => options.dedup_key = Some(value),
+            "ttl" | "merge_after" | "symbol_limit" => {
                 return Err(SqlError::unsupported(format!("table option {key}")));
             }
             _ => {
                 let message = format!("unrecognized parameter \"{key}\"");
-                return Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message)
-                    .with_hint("A time-series table takes kind, time_key, partition_by and series_key."));
+                return Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message).with_hint(
+                    "A time-series table takes kind, time_key, partition_by, series_key and dedup_key.",
+                ));
             }
         }
     }
@@ -257,16 +260,43 @@ impl TableOptions {
             );
             return Err(SqlError::new(sqlstate::DATATYPE_MISMATCH, message));
         }
-        let series_key = self.series_key.as_deref().unwrap_or("");
-        let series_key = crate::session::parameters::split_list(series_key);
-        let series_key =
-            series_key.iter().map(|name| column_id(columns, name)).collect::<SqlResult<Vec<_>>>()?;
+        let keys = |names: &str| {
+            let names = crate::session::parameters::split_list(names);
+            names.iter().map(|name| column_id(columns, name)).collect::<SqlResult<Vec<_>>>()
+        };
+        let dedup_key = keys(self.dedup_key.as_deref().unwrap_or(""))?;
+        let series_key = match &self.series_key {
+            Some(names) => keys(names)?,
+            // Rows that are told apart are sorted by what tells them apart.
+            None => dedup_key.iter().copied().filter(|id| *id != time_key).collect(),
+        };
         if series_key.contains(&time_key) {
             let message = "the series key cannot contain the time key";
             return Err(SqlError::new(sqlstate::INVALID_TABLE_DEFINITION, message));
         }
+        check_dedup_key(&dedup_key, time_key, &series_key, columns)?;
         let partition_by = parse_interval(self.partition_by.as_deref().unwrap_or("1 day"))?;
-        Ok(TimeseriesOptions { series_key, ..TimeseriesOptions::new(time_key, partition_by) })
+        Ok(TimeseriesOptions { series_key, dedup_key, ..TimeseriesOptions::new(time_key, partition_by) })
+    }
+}
+
+/// Rows that are equal in the key are of one series and one time, so that they meet.
+fn check_dedup_key(
+    dedup_key: &[ColumnId],
+    time_key: ColumnId,
+    series_key: &[ColumnId],
+    columns: &[NewColumn],
+) -> SqlResult<()> {
+    let of_series = series_key.iter().map(|id| ("the series key's column", *id));
+    let mut needed = std::iter::once(("the time key", time_key)).chain(of_series);
+    match needed.find(|(_, id)| !dedup_key.is_empty() && !dedup_key.contains(id)) {
+        None => Ok(()),
+        Some((what, id)) => {
+            let name = &columns[usize::try_from(id.0).expect("a small number") - 1].name;
+            let message = format!("dedup_key must contain {what} \"{name}\"");
+            Err(SqlError::new(sqlstate::INVALID_TABLE_DEFINITION, message)
+                .with_hint("Rows are told apart by time and series and by what dedup_key has besides."))
+        }
     }
 }
 

@@ -6,17 +6,18 @@
 //! | arrays by `unnest` | their elements are the columns: [`unnest`] |
 //! | any other query | its rows are assigned to the columns: [`assign`] |
 //!
-//! A long VALUES list is read without the parser: [`scan`].
+//! A long VALUES list is read without the parser: [`scan`]. What ON CONFLICT asks for is told by
+//! [`conflict`], and done by [`resolve`].
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use sqlparser::ast::{
-    self, ConflictTarget, Expr, Insert, ObjectName, OnConflict, OnConflictAction, OnInsert, Query, SetExpr,
-    TableObject, Value,
-};
+use sqlparser::ast::{self, Expr, Insert, ObjectName, Query, SetExpr, TableObject, Value};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
+use tidemark_catalog::ids::ColumnId;
+use tidemark_catalog::schema::Column;
+use tidemark_catalog::types::ColumnType;
 use tidemark_engine::batch::WriteBatch;
 use tidemark_engine::engine::Engine;
 
@@ -27,14 +28,17 @@ use crate::pgtype::types::column_pg_type;
 use crate::plan::parameters::parameter_number;
 use crate::session::field::Field;
 use crate::sql::functions::cast::{CastContext, can_cast, cast_array};
+use crate::sql::insert::conflict::Conflict;
 use crate::sql::insert::constants::ConstantRows;
 use crate::sql::insert::unnest::{ArrayParameter, arrays_of};
 use crate::sql::names::{self, Resolver, relation_name};
 use crate::sql::queries::select_from;
-use crate::sql::rows::{Target, not_assignable, to_batch, write_error};
+use crate::sql::rows::{Target, not_assignable, to_batch, to_columns, write_error};
 use crate::sqlstate;
 
+pub mod conflict;
 pub mod constants;
+pub mod resolve;
 pub mod scan;
 pub mod unnest;
 
@@ -47,6 +51,8 @@ pub struct InsertPlan {
     pub named: bool,
     /// Where the rows come from.
     pub source: InsertSource,
+    /// What is done with rows whose key is there, where keys are unique and the statement says it.
+    pub conflict: Option<Conflict>,
     /// What is given back of them, as a query over the collection.
     pub returning: Option<Box<Query>>,
 }
@@ -89,9 +95,11 @@ pub fn analyze(
     let columns = insert.columns.iter().map(column_name).collect::<SqlResult<Vec<_>>>()?;
     let named = !columns.is_empty();
     let mut target = Target::new(collection, &columns)?;
-    if let Some(on) = &insert.on {
-        check_conflict(on, &target)?;
-    }
+    let alias = insert.table_alias.as_ref().map(|alias| &alias.alias);
+    let conflict = match &insert.on {
+        None => None,
+        Some(on) => conflict::analyze(on, table, alias, &target, format)?,
+    };
     let source = match (rows, &insert.source) {
         (Some(rows), _) => {
             check_width(rows.width(), &mut target, named)?;
@@ -101,10 +109,9 @@ pub fn analyze(
         (None, Some(query)) => source_of(query, &mut target, named, declared, format)?,
         (None, None) => InsertSource::Constants(Arc::new(ConstantRows::defaults(target.columns.len()))),
     };
-    let alias = insert.table_alias.as_ref().map(|alias| &alias.alias);
     let returning = insert.returning.as_ref().map(|items| select_from(table, alias, items.clone()));
     let returning = returning.transpose()?.map(Box::new);
-    Ok(InsertPlan { target: Arc::new(target), named, source, returning })
+    Ok(InsertPlan { target: Arc::new(target), named, source, conflict, returning })
 }
 
 fn source_of(
@@ -135,43 +142,6 @@ fn source_of(
     Ok(InsertSource::Query { query, lenient: false })
 }
 
-/// Nothing in a time-series collection is unique, so that no row is ever in conflict with another.
-fn check_conflict(on: &OnInsert, target: &Target) -> SqlResult<()> {
-    match on {
-        OnInsert::OnConflict(OnConflict { conflict_target: None, action: OnConflictAction::DoNothing }) => {
-            Ok(())
-        }
-        OnInsert::OnConflict(OnConflict {
-            conflict_target: Some(ConflictTarget::OnConstraint(name)),
-            ..
-        }) => {
-            let name = names::parts(name)?.join(".");
-            let table = &target.collection.name;
-            let message = format!("constraint \"{name}\" for table \"{table}\" does not exist");
-            Err(SqlError::new(sqlstate::UNDEFINED_OBJECT, message))
-        }
-        OnInsert::OnConflict(OnConflict {
-            conflict_target: Some(ConflictTarget::Columns(columns)), ..
-        }) => {
-            let columns: Vec<String> = columns.iter().map(names::fold).collect();
-            if let Some(name) =
-                columns.iter().find(|name| target.collection.schema.column_by_name(name).is_none())
-            {
-                let message = format!("column \"{name}\" does not exist");
-                return Err(SqlError::new(sqlstate::UNDEFINED_COLUMN, message));
-            }
-            let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
-            Err(SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message))
-        }
-        OnInsert::OnConflict(_) => {
-            let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
-            Err(SqlError::new(sqlstate::SYNTAX_ERROR, message)
-                .with_hint("For example, ON CONFLICT (column_name)."))
-        }
-        _ => Err(SqlError::unsupported("this form of INSERT")),
-    }
-}
-
 /// A parameter that is selected for a column has the column's type.
 fn type_parameters(body: &mut SetExpr, target: &Target) {
     let SetExpr::Select(select) = body else { return };
@@ -180,21 +150,25 @@ fn type_parameters(body: &mut SetExpr, target: &Target) {
             // What a wildcard stands for is not known here.
             return;
         };
-        if parameter_number(expr).is_none() {
-            continue;
-        }
-        let name = target.column(at).column_type.to_string();
-        let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&name);
-        let Ok(data_type) = parsed.and_then(|mut parser| parser.parse_data_type()) else { continue };
-        let parameter = std::mem::replace(expr, Expr::Value(Value::Null.into()));
-        *expr = Expr::Cast {
-            kind: ast::CastKind::DoubleColon,
-            expr: Box::new(parameter),
-            data_type,
-            array: false,
-            format: None,
-        };
+        let value = std::mem::replace(expr, Expr::Value(Value::Null.into()));
+        *expr = with_column_type(value, target.column(at));
     }
+}
+
+/// A parameter for a column, of the column's type; any other expression as it is.
+fn with_column_type(expr: Expr, column: &Column) -> Expr {
+    match parameter_number(&expr) {
+        None => expr,
+        Some(_) => cast_to(expr, &column.column_type),
+    }
+}
+
+/// The expression cast to a type.
+fn cast_to(expr: Expr, column_type: &ColumnType) -> Expr {
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&column_type.to_string());
+    let Ok(data_type) = parsed.and_then(|mut parser| parser.parse_data_type()) else { return expr };
+    let (kind, expr) = (ast::CastKind::DoubleColon, Box::new(expr));
+    Expr::Cast { kind, expr, data_type, array: false, format: None }
 }
 
 fn column_name(name: &ObjectName) -> SqlResult<String> {
@@ -276,12 +250,35 @@ pub fn assign(
     format: &FormatSettings,
 ) -> SqlResult<WriteBatch> {
     let symbols = engine.symbols(target.collection.id).map_err(|error| write_error(&error))?;
+    to_batch(target, &symbols, cast_columns(target, batch, fields, format)?, format)
+}
+
+/// The values of a query's batch as columns of the collection, which are not all that a row needs.
+///
+/// # Errors
+/// A value does not fit its column.
+pub fn assigned_arrays(
+    engine: &Engine,
+    target: &Target,
+    batch: &RecordBatch,
+    fields: &[Field],
+    format: &FormatSettings,
+) -> SqlResult<Vec<(ColumnId, ArrayRef)>> {
+    let symbols = engine.symbols(target.collection.id).map_err(|error| write_error(&error))?;
+    to_columns(target, &symbols, cast_columns(target, batch, fields, format)?)
+}
+
+fn cast_columns(
+    target: &Target,
+    batch: &RecordBatch,
+    fields: &[Field],
+    format: &FormatSettings,
+) -> SqlResult<Vec<ArrayRef>> {
     let arrays = batch.columns().iter().enumerate().map(|(at, array)| {
         // A column of text is read as the type where that was checked before.
         let text = fields[at].pg_type == PgType::TEXT;
         let context = if text { CastContext::Explicit } else { CastContext::Assignment };
         cast_array(array, &fields[at].pg_type, &target.column(at).column_type, context, format)
     });
-    let arrays = arrays.collect::<SqlResult<Vec<ArrayRef>>>()?;
-    to_batch(target, &symbols, arrays, format)
+    arrays.collect()
 }

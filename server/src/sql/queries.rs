@@ -31,6 +31,31 @@ pub fn select_from(
     Ok(query)
 }
 
+/// The query that reads expressions of what is there in a relation, and of what was to be inserted under
+/// the name `excluded`.
+///
+/// # Errors
+/// None that a statement could be the cause of.
+pub fn select_from_with_excluded(
+    relation: &ObjectName,
+    other_name: Option<&Ident>,
+    projection: Vec<SelectItem>,
+) -> SqlResult<ast::Query> {
+    let mut query = select_from(relation, other_name, projection)?;
+    let joined = template("SELECT * FROM t CROSS JOIN t AS excluded")?;
+    let (SetExpr::Select(select), SetExpr::Select(joined)) = (query.body.as_mut(), *joined.body) else {
+        return Err(no_template());
+    };
+    let mut joins = joined.from.into_iter().flat_map(|from| from.joins);
+    let (Some(from), Some(mut join)) = (select.from.first_mut(), joins.next()) else {
+        return Err(no_template());
+    };
+    let TableFactor::Table { name, .. } = &mut join.relation else { return Err(no_template()) };
+    *name = relation.clone();
+    from.joins.push(join);
+    Ok(query)
+}
+
 /// The query with a condition.
 ///
 /// # Errors

@@ -500,6 +500,18 @@ pub fn to_batch(
     arrays: Vec<ArrayRef>,
     format: &FormatSettings,
 ) -> SqlResult<WriteBatch> {
+    checked(target, to_columns(target, symbols, arrays)?, symbols, format)
+}
+
+/// The same as columns of rows that may lack others.
+///
+/// # Errors
+/// A dictionary of symbols is full.
+pub fn to_columns(
+    target: &Target,
+    symbols: &SymbolDictionaries,
+    arrays: Vec<ArrayRef>,
+) -> SqlResult<Vec<(ColumnId, ArrayRef)>> {
     let columns = arrays.into_iter().enumerate().map(|(at, array)| {
         let column = target.column(at);
         let array = match &column.column_type {
@@ -508,7 +520,37 @@ pub fn to_batch(
         };
         Ok((column.id, array))
     });
-    checked(target, columns.collect::<SqlResult<Vec<_>>>()?, symbols, format)
+    columns.collect()
+}
+
+/// Rows from columns as the engine has them.
+///
+/// # Errors
+/// A row is not one of the collection.
+pub fn rows_of(
+    engine: &Engine,
+    target: &Target,
+    columns: Vec<(ColumnId, ArrayRef)>,
+    format: &FormatSettings,
+) -> SqlResult<WriteBatch> {
+    let symbols = engine.symbols(target.collection.id).map_err(|error| write_error(&error))?;
+    checked(target, columns, &symbols, format)
+}
+
+/// The rows of batches of the same columns in one; none of none.
+///
+/// # Errors
+/// None that a statement could be the cause of.
+pub fn put_together(collection: &Collection, mut batches: Vec<WriteBatch>) -> SqlResult<Option<WriteBatch>> {
+    if batches.len() < 2 {
+        return Ok(batches.pop());
+    }
+    let columns = batches[0].columns().iter().enumerate().map(|(at, (id, _))| {
+        let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.columns()[at].1.as_ref()).collect();
+        Ok((*id, concat(&parts).map_err(SqlError::internal)?))
+    });
+    let batch = WriteBatch::new(collection, columns.collect::<SqlResult<Vec<_>>>()?);
+    batch.map(Some).map_err(|error| write_error(&error))
 }
 
 fn intern(symbols: &SymbolDictionaries, column: &Column, texts: &ArrayRef) -> SqlResult<ArrayRef> {
@@ -542,6 +584,19 @@ pub async fn write_durably(
     synchronous: bool,
     number: Option<&BatchNumber>,
 ) -> SqlResult<Written> {
+    wait_committed(hand_over(engine, writes, synchronous, number).await?).await
+}
+
+/// Hands rows over: when this returns they have a place in the log, and are not durable yet.
+///
+/// # Errors
+/// As PostgreSQL says them; nothing is applied.
+pub async fn hand_over(
+    engine: &Engine,
+    writes: Vec<Write>,
+    synchronous: bool,
+    number: Option<&BatchNumber>,
+) -> SqlResult<Submitted> {
     use tidemark_engine::engine::Durability;
     let durability = if synchronous { engine.default_durability() } else { Durability::Written };
     let bytes: usize = writes.iter().map(|write| write.batch.memory_bytes()).sum();
@@ -557,7 +612,7 @@ pub async fn write_durably(
         }
     });
     match waited.await {
-        Ok(submitted) => wait_committed(submitted?).await,
+        Ok(submitted) => submitted,
         Err(_) => Err(write_error(&engine.over_budget())),
     }
 }
@@ -595,6 +650,7 @@ pub fn write_error(error: &WriteError) -> SqlError {
                 .with_detail(format!("Memtables hold {used_bytes} of {bytes_max} bytes."))
                 .with_hint("Writing is faster than the disk: try again, or raise memtable-memory.")
         }
+        WriteError::Changed(_) => overtaken(),
         WriteError::SymbolDictionaryFull => new(sqlstate::PROGRAM_LIMIT_EXCEEDED, error.to_string())
             .with_hint("Use text instead of SYMBOL for values that hardly repeat."),
         WriteError::Wal(error) => wal_error(error),
@@ -602,8 +658,15 @@ pub fn write_error(error: &WriteError) -> SqlError {
         WriteError::EmptyBatch
         | WriteError::ColumnGivenTwice(_)
         | WriteError::NoSuchColumn(_)
-        | WriteError::WrongArray { .. } => SqlError::internal(error),
+        | WriteError::WrongArray { .. }
+        | WriteError::Keys(_) => SqlError::internal(error),
     }
+}
+
+/// Others wrote the rows on which a transaction depends.
+pub fn overtaken() -> SqlError {
+    SqlError::new(sqlstate::SERIALIZATION_FAILURE, "could not serialize access due to concurrent update")
+        .with_hint("The transaction might succeed if retried.")
 }
 
 fn wal_error(error: &WalError) -> SqlError {

@@ -160,7 +160,8 @@ impl Client {
         portal: &mut Portal,
         rows_max: Option<usize>,
     ) -> Result<SqlResult<()>, Broken> {
-        let control = self.control();
+        let mut control = self.control();
+        control.set_last(self.connection.is_next(b'S'));
         let state = std::mem::replace(&mut portal.state, PortalState::Finished);
         let (rows, word) = match state {
             PortalState::Suspended { rows, word } => (rows, word),

@@ -166,6 +166,7 @@ impl Client {
         for (at, parsed) in parsed.into_iter().enumerate() {
             // Each has the time for itself; a cancel is for all of them.
             control.restart(self.session.settings.statement_timeout());
+            control.set_last(at == last);
             if let Err(error) = self.simple_statement(parsed, at == last, &control).await? {
                 self.fail(&error).map_err(Broken::Told)?;
                 break;

@@ -79,6 +79,11 @@ impl Connection {
         !self.input.is_empty()
     }
 
+    /// Whether the next message was read already, at least in part, and has this tag.
+    pub(crate) fn is_next(&self, tag: u8) -> bool {
+        self.input.first() == Some(&tag)
+    }
+
     /// Whether a message was read whole that nobody has asked for yet.
     pub(crate) fn has_unread_message(&self) -> bool {
         let Some(len) = self.input.get(1..5) else { return false };

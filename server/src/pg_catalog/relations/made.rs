@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use tidemark_catalog::ids::BOOTSTRAP_ROLE;
+use tidemark_catalog::ids::{BOOTSTRAP_ROLE, NAMESPACE_TIDEMARK};
 use tidemark_catalog::schema::Nullability;
 use tidemark_catalog::view::CollectionView;
 
@@ -109,11 +109,14 @@ fn class(class: &Class<'_>) -> Row {
 
 static OUR_CLASSES: LazyLock<Vec<Row>> = LazyLock::new(|| {
     let row = |relation: &Relation| {
-        let is_catalog = relation.namespace == "pg_catalog";
         class(&Class {
             oid: relation.oid,
             name: &relation.name,
-            namespace: if is_catalog { NAMESPACE_CATALOG } else { NAMESPACE_INFORMATION },
+            namespace: match relation.namespace.as_str() {
+                "pg_catalog" => NAMESPACE_CATALOG,
+                "tidemark" => NAMESPACE_TIDEMARK.0,
+                _ => NAMESPACE_INFORMATION,
+            },
             row_type: 0,
             owner: BOOTSTRAP_ROLE.0,
             kind: relation.kind,

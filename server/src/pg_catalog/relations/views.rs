@@ -4,6 +4,7 @@
 pub(crate) fn definition(namespace: &str, name: &str) -> Option<&'static str> {
     let views = match namespace {
         "pg_catalog" => CATALOG,
+        "tidemark" => return None,
         _ => INFORMATION_SCHEMA,
     };
     views.iter().find(|(view, _)| *view == name).map(|(_, query)| *query)

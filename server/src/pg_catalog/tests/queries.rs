@@ -35,6 +35,7 @@ fn joins_groups_and_subqueries() {
         ),
         ("select * from (values (1)) a (x), lateral (select a.x + 1) b (y)", "1|2"),
         ("with recursive t (n) as (select 1 union all select n + 1 from t where n < 3) select * from t", "1\n2\n3"),
+        ("select * from tidemark.producers", "p|18446744073709551615|7|1970-01-01 00:00:00+00"),
         ("select 1 union select 1 union all select 2", "1\n2"),
         ("select 1 union select null order by 1 nulls first", "\n1"),
         ("values (1, 'a'), (2, 'b') order by 1 desc", "2|b\n1|a"),

@@ -3,27 +3,33 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use sqlparser::ast::Insert;
+use sqlparser::ast::{Insert, Query};
 use tidemark_engine::batch::WriteBatch;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
+use crate::pgtype::types::format_type;
+use crate::plan::parameters::mentioned;
 use crate::plan::query::PlannedQuery;
 use crate::plan::row_expressions::{BoundExpressions, Clause, RowExpressions};
 use crate::session::Session;
 use crate::session::control::StatementControl;
 use crate::session::outcome::{Outcome, RowSource, Rows};
-use crate::session::prepared::{Body, Bound, Prepared, PreparedInsert, RowsFrom};
+use crate::session::prepared::{
+    Body, Bound, Prepared, PreparedConflict, PreparedInsert, PreparedUpdate, RowsFrom,
+};
 use crate::session::transaction::WRITE_BYTES_MAX;
 use crate::sql::copy::input::too_large;
+use crate::sql::insert::conflict::Conflict;
 use crate::sql::insert::constants::ConstantRows;
 use crate::sql::insert::{self, InsertSource, unnest};
 use crate::sql::names::Resolver;
-use crate::sql::rows::{RawValue, Values};
+use crate::sql::rows::{RawValue, Target, Values};
+use crate::sqlstate;
 
 /// The word of its tag, before the number of rows.
-const INSERT_WORD: &str = "INSERT 0";
+pub(super) const INSERT_WORD: &str = "INSERT 0";
 
 impl Session {
     pub(super) async fn prepare_insert(
@@ -46,24 +52,54 @@ impl Session {
                 (planned.target, RowsFrom::Arrays(arrays), parameters)
             }
             InsertSource::Query { query, lenient } => {
-                let query = self.plan(*query, text, declared, resolver).await?;
+                let mut parameters = declared.to_vec();
+                let query = self.plan_part(*query, text, &mut parameters, resolver).await?;
                 let literal = |at| lenient || query.is_literal(at);
                 let target =
                     insert::check_assignable(&planned.target, planned.named, &query.fields, literal)?;
-                let parameters = query.parameters.clone();
                 (Arc::new(target), RowsFrom::Query(Box::new(query)), parameters)
+            }
+        };
+        let conflict = match planned.conflict {
+            None => None,
+            Some(Conflict::Nothing) => Some(PreparedConflict::Nothing),
+            Some(Conflict::Update(update)) => {
+                let query = self.plan_part(update.query, text, &mut parameters, resolver).await?;
+                let (set, has_condition) = (update.target, update.has_condition);
+                Some(PreparedConflict::Update(PreparedUpdate::new(set, query, has_condition)?))
             }
         };
         let returning = match planned.returning {
             None => None,
             Some(query) => {
-                let known: Vec<Option<PgType>> = parameters.iter().cloned().map(Some).collect();
-                let query = self.plan(*query, text, &known, resolver).await?;
-                parameters.clone_from(&query.parameters);
+                let query = self.plan_part(*query, text, &mut parameters, resolver).await?;
                 Some(Arc::new(RowExpressions::of(query, Clause::Returning)?))
             }
         };
-        Ok(Body::Insert(Box::new(PreparedInsert { target, source, parameters, returning })))
+        let parameters = parameters.into_iter().map(|known| known.unwrap_or(PgType::TEXT)).collect();
+        Ok(Body::Insert(Box::new(PreparedInsert { target, source, parameters, conflict, returning })))
+    }
+
+    /// Plans a query that is a part of the statement, and notes the types of the parameters in it.
+    async fn plan_part(
+        &mut self,
+        query: Query,
+        text: &Arc<str>,
+        parameters: &mut Vec<Option<PgType>>,
+        resolver: &Arc<Resolver>,
+    ) -> SqlResult<PlannedQuery> {
+        let mentioned = mentioned(&query);
+        // Those of other parts have types by those.
+        let known = parameters.iter().enumerate().map(|(at, known)| match known {
+            None if !mentioned.contains(&at) => Some(PgType::TEXT),
+            known => known.clone(),
+        });
+        let query = self.plan(query, text, &known.collect::<Vec<_>>(), resolver).await?;
+        parameters.resize(parameters.len().max(query.parameters.len()), None);
+        for at in mentioned {
+            parameters[at] = query.parameters.get(at).cloned();
+        }
+        Ok(query)
     }
 
     /// Makes rows of values as the client sent them, where an INSERT takes them like that.
@@ -103,7 +139,7 @@ impl Session {
             (Bound::Rows(batch), Body::Insert(insert)) => {
                 self.start_statement(prepared, control).await?;
                 self.check_writable("INSERT")?;
-                self.insert_rows(insert, batch, &[], control)
+                self.insert_rows(insert, batch, &[], control).await
             }
             (Bound::Values(values), _) => self.execute(prepared, &values, control).await,
             (Bound::Rows(_), _) => Err(SqlError::internal("rows for what is no INSERT")),
@@ -117,19 +153,26 @@ impl Session {
         control: &StatementControl,
     ) -> SqlResult<Outcome> {
         if let RowsFrom::Query(query) = &insert.source {
+            if insert.conflict.is_some() {
+                let batch = self.query_rows(insert, query, values, control).await?;
+                return self.insert_rows(insert, batch, values, control).await;
+            }
             return self.insert_query(insert, query, values, control).await;
         }
         let batch = self.build_rows(insert, Values::Datums(values))?;
-        self.insert_rows(insert, batch, values, control)
+        self.insert_rows(insert, batch, values, control).await
     }
 
-    fn insert_rows(
+    async fn insert_rows(
         &mut self,
         insert: &PreparedInsert,
         batch: Option<WriteBatch>,
         values: &[Datum],
         control: &StatementControl,
     ) -> SqlResult<Outcome> {
+        if let Some(conflict) = &insert.conflict {
+            return self.insert_or_resolve(insert, conflict, batch, values, control).await;
+        }
         let expressions = self.bind_returning(insert, values, control)?;
         let returned = match (&expressions, &batch) {
             (Some(expressions), Some(batch)) => {
@@ -149,7 +192,7 @@ impl Session {
         })
     }
 
-    fn bind_returning(
+    pub(super) fn bind_returning(
         &mut self,
         insert: &PreparedInsert,
         values: &[Datum],
@@ -214,6 +257,47 @@ impl Prepared {
     pub fn takes_raw_values(&self) -> bool {
         let Body::Insert(insert) = &self.body else { return false };
         !matches!(insert.source, RowsFrom::Query(_))
+            && insert.conflict.as_ref().is_none_or(|conflict| !conflict.uses_parameters())
             && insert.returning.as_ref().is_none_or(|returning| !returning.uses_parameters())
     }
+}
+
+impl PreparedConflict {
+    fn uses_parameters(&self) -> bool {
+        match self {
+            PreparedConflict::Nothing => false,
+            PreparedConflict::Update(update) => update.expressions.uses_parameters(),
+        }
+    }
+}
+
+impl PreparedUpdate {
+    /// Checks what a query over what is there and `excluded` gives: values for the columns, and after them
+    /// a condition.
+    fn new(set: Target, query: PlannedQuery, has_condition: bool) -> SqlResult<PreparedUpdate> {
+        let fields = Arc::clone(&query.fields);
+        let literal = |at| query.is_literal(at);
+        let set = insert::check_assignable(&set, true, &fields[..set.columns.len()], literal)?;
+        if let Some(condition) = fields.last().filter(|_| has_condition)
+            && !matches!(condition.pg_type, PgType::BOOL | PgType::UNKNOWN)
+        {
+            let found = format_type(&condition.pg_type);
+            let message = format!("argument of WHERE must be type boolean, not type {found}");
+            return Err(SqlError::new(sqlstate::DATATYPE_MISMATCH, message));
+        }
+        let expressions = RowExpressions::of(query, Clause::Conflict)?;
+        let replaces = !has_condition && replaces(&set, expressions.columns());
+        Ok(PreparedUpdate { set, expressions, has_condition, replaces })
+    }
+}
+
+/// Whether every column that is not of the key is set to what was to be inserted.
+fn replaces(set: &Target, columns: Option<&[usize]>) -> bool {
+    let Some(columns) = columns else { return false };
+    let all = set.collection.schema.columns();
+    let key = &set.collection.timeseries().dedup_key;
+    all.iter().enumerate().filter(|(_, column)| !key.contains(&column.id)).all(|(at, column)| {
+        let of_set = set.columns.iter().position(|id| *id == column.id);
+        of_set.is_some_and(|of_set| columns[of_set] == all.len() + at)
+    })
 }

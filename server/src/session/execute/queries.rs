@@ -16,6 +16,7 @@ use crate::plan::rows::CollectionRows;
 use crate::session::Session;
 use crate::session::control::StatementControl;
 use crate::session::prepared::Body;
+use crate::session::system::RunningSystem;
 use crate::sql::names::Resolver;
 use crate::sqlstate;
 
@@ -116,6 +117,7 @@ impl Session {
             cancel: CancellationToken::new(),
             clock: Arc::clone(&self.server.clock),
             random: Arc::clone(&self.server.random),
+            system: Arc::new(RunningSystem(Arc::clone(&self.server.engine))),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Functions of texts that DataFusion has not, or has with another meaning.
 
+use tidemark_engine::tokens::Token;
+
 use crate::error::{SqlError, SqlResult};
 use crate::pg_catalog::{quote_ident, quote_literal};
 use crate::pgtype::PgType;
@@ -10,6 +12,9 @@ use crate::sql::functions::row::{Entry, Kind, Overload, strict, variadic};
 use crate::sqlstate;
 
 use Kind::{Any, Int4, Text};
+
+/// The function that finds a token in a text.
+pub const CONTAINS_TOKEN: &str = "contains_token";
 
 /// The functions.
 pub const FUNCTIONS: &[Entry] = &[
@@ -32,6 +37,10 @@ pub const FUNCTIONS: &[Entry] = &[
                 }))
             })
         }],
+    ),
+    (
+        CONTAINS_TOKEN,
+        &[strict(&[Text, Text], Kind::Bool, |args, _| contains_token(string(&args[0])?, string(&args[1])?))],
     ),
     ("chr", &[strict(&[Int4], Text, |args, _| chr(&args[0]))]),
     ("length", LENGTH),
@@ -81,6 +90,16 @@ fn concat_ws(args: &[Datum], format: &FormatSettings) -> SqlResult<Datum> {
     let Some((Datum::Text(separator), values)) = args.split_first() else { return Ok(Datum::Null) };
     let values: Vec<String> = values.iter().filter(|it| !it.is_null()).map(|it| shown(it, format)).collect();
     Ok(Datum::Text(values.join(separator)))
+}
+
+/// Whether a text has the token.
+fn contains_token(text: &str, token: &str) -> SqlResult<Datum> {
+    let found = Token::new(token).ok_or_else(|| {
+        SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, format!("not a token: {}", quote_literal(token)))
+            .with_detail("A token is one run of letters, digits and \"_\".")
+            .with_hint("Ask for each token of a phrase, or use LIKE.")
+    })?;
+    Ok(Datum::Bool(found.is_in(text)))
 }
 
 fn chr(code: &Datum) -> SqlResult<Datum> {

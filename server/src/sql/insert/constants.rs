@@ -179,8 +179,9 @@ impl ConstantRows {
         Ok(self.keep_type(column_type(data_type)?).map(|at| Cell::Typed(span, at)))
     }
 
-    /// The types of the parameters: those that were declared, or of the columns they go to.
-    pub fn parameter_types(&self, target: &Target, declared: &[Option<PgType>]) -> Vec<PgType> {
+    /// The types of the parameters: those that were declared, or of the columns they go to. Nothing is
+    /// said here of others.
+    pub fn parameter_types(&self, target: &Target, declared: &[Option<PgType>]) -> Vec<Option<PgType>> {
         let mut types: Vec<Option<PgType>> = declared.to_vec();
         for (at, cell) in self.cells.iter().enumerate() {
             let Cell::Parameter(number) = cell else { continue };
@@ -191,7 +192,7 @@ impl ConstantRows {
             let column = &target.column(at % self.width).column_type;
             types[number].get_or_insert_with(|| column_pg_type(column));
         }
-        types.into_iter().map(|pg_type| pg_type.unwrap_or(PgType::TEXT)).collect()
+        types
     }
 
     /// Looks whether texts are values of the types that they were cast to.

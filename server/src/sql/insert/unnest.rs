@@ -153,8 +153,8 @@ fn array_parameter(expr: &Expr, declared: &[Option<PgType>]) -> Option<ArrayPara
     Some(ArrayParameter { number, array_type, element })
 }
 
-/// The types of the parameters.
-pub fn parameter_types(arrays: &[ArrayParameter], declared: &[Option<PgType>]) -> Vec<PgType> {
+/// The types of the parameters, but for those that are in other parts of the statement.
+pub fn parameter_types(arrays: &[ArrayParameter], declared: &[Option<PgType>]) -> Vec<Option<PgType>> {
     let mut types: Vec<Option<PgType>> = declared.to_vec();
     for array in arrays {
         if types.len() <= array.number {
@@ -162,7 +162,7 @@ pub fn parameter_types(arrays: &[ArrayParameter], declared: &[Option<PgType>]) -
         }
         types[array.number].get_or_insert_with(|| array.array_type.clone());
     }
-    types.into_iter().map(|pg_type| pg_type.unwrap_or(PgType::TEXT)).collect()
+    types
 }
 
 /// The rows as columns; `None` when there are none. An array that is shorter than others goes on
