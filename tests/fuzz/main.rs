@@ -7,6 +7,8 @@
 //!
 //! `TIDEMARK_FUZZ_SECONDS=600 tests/run -E 'binary(fuzz) & test(log_file)' --no-capture`
 
+#![expect(clippy::disallowed_methods, reason = "it runs for as long as it was told to")]
+
 mod mutate;
 mod sockets;
 
