@@ -2,7 +2,8 @@
 //!
 //! The catalog has to grow a little when the disk is full: dropping a collection is how space is
 //! made. So growth is reserved on the disk before it counts, and when there is no room, a reserve
-//! file gives up its space to it. The reserve is made again when there is room.
+//! file gives up its space to it, and to the files that say which rows are deleted. The reserve is made
+//! again when there is room.
 
 use std::fmt;
 use std::io;
@@ -15,6 +16,9 @@ use crate::durable;
 use crate::env::{File, Files, OpenMode};
 
 const RESERVE_BYTES: u64 = 16 << 20;
+
+/// The reserve is given away in pieces of so many bytes, to leave most of it to the catalog.
+const PIECE_BYTES: u64 = 256 << 10;
 
 /// The space that is kept for the catalog.
 #[derive(Debug)]
@@ -50,6 +54,16 @@ impl Reserve {
             file.allocate(RESERVE_BYTES)?;
         }
         Ok(())
+    }
+
+    /// Gives up some of the space, to a file of this size by which space is made.
+    pub(crate) fn give(&self, bytes: u64) -> io::Result<()> {
+        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        *present = false;
+        tracing::warn!(bytes, "the disk is full: using some of the space reserved for the catalog");
+        let file = self.files.open(&self.path, OpenMode::ReadWrite)?;
+        let given = bytes.next_multiple_of(PIECE_BYTES);
+        file.set_len(file.byte_len()?.saturating_sub(given))
     }
 
     fn release(&self) -> io::Result<()> {

@@ -152,7 +152,8 @@ impl Delete {
         let MergesWait { engine, runtime } = &self.merges;
         let _publishing = runtime.begin_publishing();
         let live = Arc::clone(&runtime.lock().segments);
-        let mut edit = ManifestEdit::new(engine, runtime, Arc::clone(self.snapshot.collection()));
+        let edit = ManifestEdit::new(engine, runtime, Arc::clone(self.snapshot.collection()));
+        let mut edit = edit.making_space();
         let mut count = 0;
         for handle in live.iter() {
             match delete_of(handle, &places, &mut edit) {

@@ -24,6 +24,8 @@ mod durable;
 pub mod engine;
 pub mod env;
 pub mod error;
+#[cfg(feature = "failpoints")]
+pub mod fuzzing;
 pub mod inspect;
 mod jobs;
 mod manifest;

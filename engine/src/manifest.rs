@@ -22,6 +22,7 @@ use tidemark_catalog::error::EditError;
 use tidemark_catalog::ids::{PartitionId, SegmentId};
 use tidemark_catalog::segment::{DeletedRows, Segment};
 
+use crate::catalog_file::is_disk_full;
 use crate::collection::CollectionRuntime;
 use crate::engine::Inner;
 use crate::error::JobError;
@@ -42,6 +43,7 @@ pub(crate) struct ManifestEdit<'a> {
     deleted: BTreeMap<SegmentId, (DeletedRows, Positions)>,
     /// Files of deleted rows that were written for it.
     files: Vec<PathBuf>,
+    makes_space: bool,
 }
 
 /// Whether a segment joins a manifest.
@@ -68,7 +70,13 @@ impl<'a> ManifestEdit<'a> {
             retired: BTreeSet::new(),
             deleted: BTreeMap::new(),
             files: Vec::new(),
+            makes_space: false,
         }
+    }
+
+    /// It is how space is made: on a full disk it has some of the catalog's reserve.
+    pub(crate) fn making_space(self) -> ManifestEdit<'a> {
+        ManifestEdit { makes_space: true, ..self }
     }
 
     /// Publishes something else together with it, before segments join.
@@ -114,7 +122,17 @@ impl<'a> ManifestEdit<'a> {
     fn write_positions(&mut self, segment: SegmentId, gone: &Positions) -> Result<DeletedRows, JobError> {
         let file = self.engine.allocate_segment()?;
         let path = directory(&self.engine.options.directory, self.runtime.id).join(deleted_file_name(file));
-        let rows = deleted::write(self.engine.env.files.as_ref(), &path, file, segment, gone)?;
+        let write = || deleted::write(self.engine.env.files.as_ref(), &path, file, segment, gone);
+        let rows = match write() {
+            Err(error) if self.makes_space && error.io_error().is_some_and(is_disk_full) => {
+                // It may have been given away already.
+                if self.engine.reserve.give(gone.serialized_size() as u64).is_err() {
+                    return Err(error);
+                }
+                write()?
+            }
+            written => written?,
+        };
         self.files.push(path);
         Ok(rows)
     }

@@ -43,6 +43,17 @@ mod startup;
 mod stream;
 pub mod tls;
 
+/// Understands bytes in each way in which those of a client can be meant, for the fuzz target.
+#[cfg(feature = "failpoints")]
+pub fn understand(bytes: &bytes::Bytes) {
+    if let Some((tag, _)) = bytes.split_first() {
+        // Errors are what most bytes are.
+        message::decode(*tag, bytes.slice(1..)).ok();
+    }
+    message::decode_sasl_initial(bytes.clone()).ok();
+    startup::parameters(bytes.clone()).ok();
+}
+
 /// Clients that are not known yet: as many as may be known, and at least this many.
 const STARTING_MIN: usize = 16;
 

@@ -12,7 +12,7 @@ use crate::{connect, number};
 
 const INSERT: &str = "(ts, writer, number, item) SELECT now(), 'w', 1, x FROM (VALUES (1), (2), (3)) v(x)";
 
-fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut waiting = vec![directory.to_owned()];
     while let Some(path) = waiting.pop() {

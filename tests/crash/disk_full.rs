@@ -1,16 +1,22 @@
 //! A disk without space: writes are refused, reads go on, and it heals when there is space again.
 //!
+//! Flushes and merges that find no space are tried again by themselves.
+//!
 //! The disk is a small tmpfs. A root mounts it; others need user namespaces, which the error says.
 
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::io::Write as _;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tidemark_tests::server::Options;
+use tidemark_tests::server::{Options, Server};
 use tokio_postgres::error::SqlState;
 
+use crate::damage::files;
 use crate::journal::mix;
 use crate::writers::create;
 use crate::{connect, number};
@@ -44,6 +50,14 @@ impl SmallDisk {
         }
         path
     }
+
+    /// The same, but for so many bytes.
+    fn fill_but(&self, bytes: u64) -> PathBuf {
+        let path = self.fill();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(file.metadata().unwrap().len() - bytes).unwrap();
+        path
+    }
 }
 
 impl Drop for SmallDisk {
@@ -55,8 +69,14 @@ impl Drop for SmallDisk {
 
 /// A thousand rows that do not compress well.
 fn insert_thousand() -> String {
+    insert_thousand_from(0)
+}
+
+/// Other ones for each seed.
+fn insert_thousand_from(seed: u64) -> String {
     let row = |item: u64| {
-        let note = [item, item + 1000, item + 2000].map(|seed| format!("{:x}", mix(seed))).concat();
+        let seed = seed * 1_000_000 + item;
+        let note = [seed, seed + 1000, seed + 2000].map(|seed| format!("{:x}", mix(seed))).concat();
         format!("('2024-01-01 00:00:00+00', 'w', 1, {item}, '{note}')")
     };
     let rows = (0..1000).map(row).collect::<Vec<_>>();
@@ -105,4 +125,100 @@ async fn a_full_disk_refuses_writes_and_heals() {
     assert_eq!(number(&client, "SELECT count(item) FROM a").await.unwrap(), rows);
     fs::remove_file(filler).unwrap();
     client.batch_execute("DROP TABLE a").await.unwrap();
+}
+
+/// How long the server may take until it heals: retries wait longer and longer.
+const HEAL_WITHIN: Duration = Duration::from_secs(60);
+
+fn metric(server: &Server, name: &str) -> f64 {
+    let mut stream = TcpStream::connect(server.http).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let value = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("{name} is in {answer}")).parse().unwrap()
+}
+
+fn wait_until_above(server: &Server, name: &str, bound: f64) {
+    let begun = Instant::now();
+    while metric(server, name) <= bound {
+        assert!(begun.elapsed() < HEAL_WITHIN, "{name} is not above {bound}: {}", server.log());
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+#[tokio::test]
+async fn a_flush_without_space_is_made_when_there_is_some() {
+    let disk = SmallDisk::mount(64);
+    let data = disk.path().join("data");
+    let options = || {
+        Options::new()
+            .data_dir(&data)
+            .setting("wal-segment-size", "16MiB")
+            .setting("memtable-size", "1MiB")
+            .setting("memtable-memory", "64MiB")
+    };
+    let server = options().start();
+    let client = connect(&server).await.unwrap();
+    client.batch_execute(&create("a")).await.unwrap();
+    // The log has room by now; segments will have none.
+    client.batch_execute(&insert_thousand()).await.unwrap();
+    let filler = disk.fill();
+    for batch in 1..20 {
+        client.batch_execute(&insert_thousand_from(batch)).await.unwrap();
+    }
+    wait_until_above(&server, "tidemark_flush_failures_total", 1.0);
+    assert_eq!(metric(&server, "tidemark_flushes_total"), 0.0);
+    assert_eq!(number(&client, "SELECT count(item) FROM a").await.unwrap(), 20_000);
+    let refused = client.batch_execute("CALL tidemark.flush('a')").await.unwrap_err();
+    assert_eq!(refused.code(), Some(&SqlState::DISK_FULL), "{refused:?}");
+    fs::remove_file(filler).unwrap();
+    wait_until_above(&server, "tidemark_flushes_total", 0.0);
+    assert_eq!(number(&client, "SELECT count(item) FROM a").await.unwrap(), 20_000);
+    client.batch_execute("CALL tidemark.flush('a')").await.unwrap();
+    drop(client);
+    drop(server.kill());
+    let server = options().start();
+    let client = connect(&server).await.unwrap();
+    assert_eq!(number(&client, "SELECT count(item) FROM a").await.unwrap(), 20_000);
+    assert_eq!(number(&client, "SELECT count(DISTINCT note) FROM a").await.unwrap(), 20_000);
+}
+
+#[tokio::test]
+async fn a_merge_without_space_is_made_when_there_is_some() {
+    let disk = SmallDisk::mount(64);
+    let data = disk.path().join("data");
+    let server = Options::new().data_dir(&data).setting("wal-segment-size", "16MiB").start();
+    let client = connect(&server).await.unwrap();
+    client.batch_execute(&create("a")).await.unwrap();
+    let flush = "CALL tidemark.flush('a')";
+    let insert = async |batch: u64| {
+        client.batch_execute(&insert_thousand_from(2 * batch)).await.unwrap();
+        client.batch_execute(&insert_thousand_from(2 * batch + 1)).await.unwrap();
+    };
+    for batch in 0..7 {
+        insert(batch).await;
+        client.batch_execute(flush).await.unwrap();
+    }
+    assert_eq!(metric(&server, "tidemark_merges_total"), 0.0);
+    // Room for the eighth segment, and not for all in one.
+    let segments = files(&data, "parquet");
+    assert_eq!(segments.len(), 7);
+    let segment_bytes = fs::metadata(&segments[0]).unwrap().len();
+    insert(7).await;
+    let filler = disk.fill_but(segment_bytes * 2);
+    client.batch_execute(flush).await.unwrap();
+    wait_until_above(&server, "tidemark_merge_failures_total", 0.0);
+    assert_eq!(metric(&server, "tidemark_merges_total"), 0.0);
+    assert_eq!(number(&client, "SELECT count(DISTINCT note) FROM a").await.unwrap(), 16_000);
+    // A delete is how space is made.
+    client.batch_execute("DELETE FROM a WHERE item < 10").await.unwrap();
+    fs::remove_file(filler).unwrap();
+    wait_until_above(&server, "tidemark_merges_total", 0.0);
+    assert_eq!(number(&client, "SELECT count(DISTINCT note) FROM a").await.unwrap(), 15_840);
+    drop(client);
+    drop(server.kill());
+    let server = Options::new().data_dir(&data).start();
+    let client = connect(&server).await.unwrap();
+    assert_eq!(number(&client, "SELECT count(item) FROM a").await.unwrap(), 15_840);
 }

@@ -155,7 +155,10 @@ impl Teller {
             let (request, change) = self.next_request();
             self.story.sent(change);
             match target.heard(send(&client, &mut connection, request).await?) {
-                Answer::Stored => self.story.acknowledged(),
+                Answer::Stored => {
+                    self.story.acknowledged();
+                    target.progresses(self.plot as u32);
+                }
                 Answer::Refused(code, message) => {
                     panic!("{}: a request was refused: {code} {message}", self.story.collection)
                 }
@@ -171,7 +174,9 @@ impl Teller {
             return (numbered(self.story.collection, batch), Change { removed: Vec::new(), put: rows });
         }
         match self.plot {
-            Plot::Numbered if self.story.rows().len() > ROWS_MAX => self.delete("true", |_, _| true),
+            Plot::Numbered if self.story.rows().len() > ROWS_MAX || self.choices.below(200) == 0 => {
+                self.delete("true", |_, _| true)
+            }
             Plot::Numbered => self.numbered(),
             Plot::Columns => self.columns(),
             Plot::Deleted | Plot::Keyed => self.change_rows(),
@@ -267,9 +272,13 @@ impl Teller {
     fn numbered(&mut self) -> (Request, Change) {
         let way = self.choices.below(4);
         let is_long = self.choices.below(60) == 0;
-        // So many do not fit into one record of the log.
-        let count = if is_long { 30_000 } else { 1 + self.choices.below(12) };
-        let rows = self.new_rows(count);
+        let count = if is_long { 320 } else { 1 + self.choices.below(12) };
+        let mut rows = self.new_rows(count);
+        if is_long {
+            // Such do not fit into one record of the log.
+            let lengthen = |note: &mut String| *note = note.repeat(16_000 / note.len());
+            rows.iter_mut().filter_map(|(_, values)| values.get_mut("note")).for_each(lengthen);
+        }
         // Numbers rise, and may leave some out.
         let batch = Batch { sequence: self.next, rows: rows.clone(), way: if is_long { 3 } else { way } };
         let request = numbered(self.story.collection, &batch);

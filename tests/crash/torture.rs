@@ -63,7 +63,10 @@ const RECOVERY_STOPS: [&str; 7] = [
 const KILLS: u64 = 36;
 
 /// A life that did not come to its stop by then is killed where it is.
-const STOP_WITHIN: Duration = Duration::from_millis(1000);
+const STOP_WITHIN: Duration = Duration::from_millis(1500);
+
+/// A life without a stop is not killed before every client got on, or this is over.
+const PROGRESS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A start that is to stop on its way is killed then.
 const RECOVER_WITHIN: Duration = Duration::from_millis(500);
@@ -87,6 +90,10 @@ struct Run {
     choices: Choices,
     next_batches: [i64; WRITERS],
     tellers: Vec<Teller>,
+    /// Whether the server has procedures that merge and that drop partitions.
+    procedures: bool,
+    /// How often a life was to stop at each failpoint.
+    tried: BTreeMap<&'static str, u64>,
     /// How often a life came to each failpoint at which it was to stop.
     reached: BTreeMap<&'static str, u64>,
     /// A failpoint that breaks a promise, for trying whether this test notices.
@@ -108,17 +115,23 @@ impl Run {
         options
             .failpoints(failpoints.join(";"))
             .setting("memtable-size", "256KiB")
-            .setting("memtable-memory", "4MiB")
+            .setting("memtable-memory", "12MiB")
             .setting("wal-segment-size", "256KiB")
     }
 
-    /// Where the next life stops, and how often it may pass there before; it says so the last time.
+    /// Where the next life stops, and how often it may pass there before; it says so the last time. Places
+    /// take turns.
     fn stop(&mut self, places: &[&'static str]) -> (&'static str, String) {
-        let place = self.choices.one_of(places);
+        let places = places.iter().filter(|place| self.procedures || !place.starts_with("retention"));
+        let tried = |place: &&&str| self.tried.get(**place).copied().unwrap_or_default();
+        let least = places.clone().map(|place| tried(&place)).min().expect("there are places");
+        let places: Vec<&'static str> = places.filter(|place| tried(place) == least).copied().collect();
+        let place = self.choices.one_of(&places);
+        *self.tried.entry(place).or_default() += 1;
         let passes = self.choices.below(match place.split("::").next() {
             Some("wal") => 60,
-            Some("merge" | "delete" | "retention" | "alter") => 2,
-            _ => 8,
+            Some("alter" | "bulk" | "merge" | "delete" | "retention") => 1,
+            _ => 4,
         });
         self.reached.entry(place).or_default();
         (place, format!("{place}={passes}*off->1*print->pause"))
@@ -140,7 +153,9 @@ impl Run {
             pass(Duration::from_millis(50 + self.choices.below(800))).await.ok();
             // On a machine that is busy otherwise, until something has happened.
             let (begun, enough) = (std::time::Instant::now(), self.choices.below(100));
-            while target.acknowledged() < enough && begun.elapsed() < STOP_WITHIN {
+            let clients = u32::try_from(Plot::ALL.len()).expect("there are a few");
+            let is_enough = || target.acknowledged() >= enough && target.all_progressed(clients);
+            while !is_enough() && begun.elapsed() < PROGRESS_WITHIN {
                 pass(Duration::from_millis(10)).await.ok();
             }
             return;
@@ -346,6 +361,8 @@ async fn begin(seed: u64, directory: DataDir, disk: Option<Arc<Disk>>) -> Run {
         choices: Choices::new(seed),
         next_batches: [0; WRITERS],
         tellers: Vec::new(),
+        procedures: false,
+        tried: BTreeMap::new(),
         reached: BTreeMap::new(),
         defect: std::env::var("TIDEMARK_CRASH_DEFECT").ok(),
     };
@@ -359,9 +376,9 @@ async fn begin(seed: u64, directory: DataDir, disk: Option<Arc<Disk>>) -> Run {
     for name in ["a", "b"] {
         client.batch_execute(&create(name)).await.unwrap();
     }
-    let procedures = client.batch_execute("CALL tidemark.merge('a')").await.is_ok();
+    run.procedures = client.batch_execute("CALL tidemark.merge('a')").await.is_ok();
     for plot in Plot::ALL {
-        run.tellers.push(Teller::new(plot, run.choices.below(u64::MAX), procedures));
+        run.tellers.push(Teller::new(plot, run.choices.below(u64::MAX), run.procedures));
     }
     run
 }

@@ -39,12 +39,14 @@ pub(crate) struct Target {
     disk: Option<Arc<Disk>>,
     /// Requests that were acknowledged in this life.
     acknowledged: Arc<AtomicU64>,
+    /// The clients that had a request acknowledged, a bit for each.
+    progressed: Arc<AtomicU64>,
 }
 
 impl Target {
     pub(crate) fn of(server: &Server, disk: Option<Arc<Disk>>) -> Target {
         let (connection_string, http) = (server.connection_string(), server.http.to_string());
-        Target { connection_string, http, disk, acknowledged: Arc::default() }
+        Target { connection_string, http, disk, acknowledged: Arc::default(), progressed: Arc::default() }
     }
 
     /// What an answer says: a server without a disk cannot know what became of a request.
@@ -57,6 +59,16 @@ impl Target {
             _ if self.disk.as_ref().is_some_and(|disk| disk.is_cut()) => Answer::Unknown,
             _ => answer,
         }
+    }
+
+    /// This client gets on.
+    pub(crate) fn progresses(&self, client: u32) {
+        self.progressed.fetch_or(1 << client, Ordering::Relaxed);
+    }
+
+    /// Whether so many clients got on in this life.
+    pub(crate) fn all_progressed(&self, clients: u32) -> bool {
+        self.progressed.load(Ordering::Relaxed).count_ones() >= clients
     }
 
     /// How many requests were acknowledged in this life.

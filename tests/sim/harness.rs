@@ -520,7 +520,7 @@ pub(crate) fn request(columns: Vec<ColumnId>) -> ScanRequest {
 }
 
 /// The places of the rows for whose number the function holds.
-fn places_where(delete: &Delete, holds: impl Fn(i64) -> bool) -> Result<RowPlaces, JobError> {
+pub(crate) fn places_where(delete: &Delete, holds: impl Fn(i64) -> bool) -> Result<RowPlaces, JobError> {
     let request = ScanRequest { row_ids: RowIds::Given, ..request(vec![ColumnId(2)]) };
     let scan = plan(delete.snapshot(), request)?;
     let mut places = RowPlaces::default();

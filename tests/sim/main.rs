@@ -18,7 +18,7 @@ mod logs;
 mod model;
 mod numbered;
 
-use crate::harness::{Harness, run_with_power_cuts, seeds};
+use crate::harness::{Harness, places_where, run_with_power_cuts, seeds};
 use crate::logs::{Logs, has_token};
 use tidemark_engine::env::sim::{Fault, World};
 
@@ -189,6 +189,22 @@ fn a_full_disk_heals() {
         harness.open();
         harness.check();
     }
+}
+
+#[test]
+fn rows_are_deleted_on_a_full_disk() {
+    let world = World::new(1);
+    let mut harness = Harness::new(world.clone());
+    harness.open();
+    harness.write_durably("a", 50);
+    harness.flush_of("a");
+    world.set_capacity(Some(world.used_bytes()));
+    let delete = harness.engine().begin_delete(harness.id("a")).unwrap();
+    let places = places_where(&delete, |number| number % 2 == 0).unwrap();
+    assert_eq!(delete.commit(places).unwrap(), 25);
+    harness.crash();
+    harness.open();
+    assert_eq!(harness.found().len(), 25);
 }
 
 #[test]

@@ -135,13 +135,14 @@ fn a_configuration_file_is_read_and_what_is_wrong_in_it_is_named() {
 
 #[test]
 fn a_statement_that_runs_is_finished_before_the_server_ends() {
-    let mut server = Server::start();
+    // Longer than it takes on any machine.
+    let mut server = Options::new().setting("shutdown-seconds", 600).start();
     let mut idle = Raw::connect(server.pg);
     let mut in_block = Raw::connect(server.pg);
     in_block.run("BEGIN");
     let mut running = Raw::connect(server.pg);
     // More than what is on its way between the two: it runs until it is read.
-    let rows = 2_000_000;
+    let rows = 1_000_000;
     running.send(&query(&format!("SELECT g FROM generate_series(1, {rows}) AS t (g)")));
     assert_eq!(running.read().show(), "columns g:23");
     server.terminate();

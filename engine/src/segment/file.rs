@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -54,19 +55,12 @@ pub(crate) fn open(
 ) -> Result<OpenSegment, ReadError> {
     let (file, footer) = read_footer(files, path, collection, segment)?;
     let decode = |source| ReadError::Decode { path: path.to_owned(), source: Arc::new(source) };
-    let metadata = parse_footer(&footer).map_err(decode)?;
-    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
-    let damaged = || ReadError::Damaged {
+    let (metadata, places) = understand_footer(&footer).map_err(decode)?;
+    let (pages, filters) = places.ok_or_else(|| ReadError::Damaged {
         path: path.to_owned(),
         collection: collection.to_owned(),
         offset: footer.start,
-    };
-    let pages = page_checks(&metadata).ok_or_else(damaged)?;
-    let filters = match key_value(&metadata, KEY_TOKEN_FILTERS) {
-        Some(entry) => token_filter::decode_places(entry).ok_or_else(damaged)?,
-        None => HashMap::new(),
-    };
-    let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options).map_err(decode)?;
+    })?;
     let columns = file_columns(&metadata);
     // The bounds of pages are in the metadata, and once more as they are compared.
     let memory_bytes = 2 * metadata.metadata().memory_size()
@@ -212,6 +206,31 @@ fn parse_footer(footer: &Footer) -> Result<ParquetMetaData, ParquetError> {
     ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(footer)
 }
 
+/// Where the parts of a file are that have checksums of their own: its pages, and its token filters.
+type Places = (Vec<PageCheck>, HashMap<(ColumnId, usize), Place>);
+
+/// What a footer says, and where what it speaks of is; `None` when it contradicts itself.
+///
+/// The libraries panic where a footer says what none of ours does: a width of integers that there is not,
+/// an offset below zero. Behind a right checksum that is no accident, and still an error of this file.
+fn understand_footer(footer: &Footer) -> Result<(ArrowReaderMetadata, Option<Places>), ParquetError> {
+    let understood = catch_unwind(AssertUnwindSafe(|| {
+        let metadata = parse_footer(footer)?;
+        let places = places(&metadata);
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+        Ok((ArrowReaderMetadata::try_new(Arc::new(metadata), options)?, places))
+    }));
+    understood.unwrap_or_else(|_| Err(ParquetError::General("the footer makes no sense".to_owned())))
+}
+
+fn places(metadata: &ParquetMetaData) -> Option<Places> {
+    let filters = match key_value(metadata, KEY_TOKEN_FILTERS) {
+        Some(entry) => token_filter::decode_places(entry)?,
+        None => HashMap::new(),
+    };
+    Some((page_checks(metadata)?, filters))
+}
+
 impl Length for Footer {
     fn len(&self) -> u64 {
         self.start + self.bytes.len() as u64
@@ -339,6 +358,10 @@ impl SegmentInput {
 
     fn read_checked(&self, offset: u64, bytes: usize, crc32c: u32) -> Result<Bytes, ReadError> {
         let input = &self.0;
+        // Memory is taken for what can be there only.
+        if offset.saturating_add(bytes as u64) > input.file_bytes {
+            return Err(self.damaged(offset));
+        }
         let mut buffer = vec![0; bytes];
         input
             .file

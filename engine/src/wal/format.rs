@@ -49,6 +49,9 @@ pub(crate) const FRAME_HEADER_BYTES: usize = 40;
 pub(crate) const RECORD_HEADER_BYTES: usize = 16;
 pub(crate) const ALIGNMENT: usize = 8;
 
+/// No file starts further on; so positions in it can be counted without looking for an overflow.
+const FIRST_LSN_MAX: u64 = 1 << 62;
+
 /// The newest version of a record.
 pub(crate) const RECORD_VERSION: u8 = 2;
 
@@ -106,11 +109,15 @@ impl FileHeader {
         if crc32c::crc32c(&bytes[..60]) != u32_at(bytes, 60) {
             return Err(WalFormatError::DamagedHeader);
         }
+        let first_lsn = u64_at(bytes, 32);
+        if !(1..=FIRST_LSN_MAX).contains(&first_lsn) {
+            return Err(WalFormatError::DamagedHeader);
+        }
         let previous_end = u64_at(bytes, 40);
         Ok(Some(FileHeader {
             system_identifier: u64_at(bytes, 16),
             number: u64_at(bytes, 24),
-            first_lsn: Lsn(u64_at(bytes, 32)),
+            first_lsn: Lsn(first_lsn),
             previous_end: (previous_end != 0).then_some(previous_end),
             system_time_floor_us: u64_at(bytes, 48).cast_signed(),
             chain: u32_at(bytes, 56),
@@ -351,6 +358,15 @@ mod tests {
             let mut bytes = frame.encode();
             bytes[at] ^= 1;
             assert_eq!(FrameHeader::decode(&bytes), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_file_starts_at_a_position_that_a_log_can_have() {
+        let (header, ..) = sample();
+        for first_lsn in [0, FIRST_LSN_MAX + 1, u64::MAX] {
+            let header = FileHeader { first_lsn: Lsn(first_lsn), ..header };
+            assert!(FileHeader::decode(&header.encode()).is_err(), "{first_lsn}");
         }
     }
 

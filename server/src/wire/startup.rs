@@ -178,7 +178,7 @@ async fn introduce(
     Ok(Some(client))
 }
 
-fn parameters(body: Bytes) -> SqlResult<BTreeMap<String, String>> {
+pub(crate) fn parameters(body: Bytes) -> SqlResult<BTreeMap<String, String>> {
     let mut reader = message::Reader(body);
     let mut parameters = BTreeMap::new();
     loop {
