@@ -8,54 +8,50 @@
 //! | change collections | [`Engine::create_collection`], [`Engine::drop_collections`], [`crate::alter`] |
 //! | background | log thread, job threads; or [`Engine::step`] in a world without threads |
 //!
-//! Lock order: a collection's `turns` → `ddl` → collections' states, by rising id → `bulk` → the log's queue. The catalog's
-//! locks are taken without any of these but `ddl`.
+//! Lock order: a collection's `turns` → `merging` → `ddl` → a collection's `publishing` → the producers'
+//! numbers → collections' states, by rising id → `bulk` → the log's queue. The catalog's locks are taken
+//! without any of these but `merging`, `ddl` and `publishing`.
+
+mod ddl;
+mod files;
+mod numbering;
+mod submit;
+mod ticket;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tidemark_catalog::Catalog;
-use tidemark_catalog::collection::{Collection, CollectionKind, TimeseriesOptions};
-use tidemark_catalog::edit::{CatalogEdit, Change};
+use tidemark_catalog::collection::Collection;
+use tidemark_catalog::edit::CatalogEdit;
 use tidemark_catalog::error::EditError;
-use tidemark_catalog::ids::{CollectionId, Lsn, NamespaceId, PartitionId, RoleId, SegmentId};
-use tidemark_catalog::partition::TimeRange;
+use tidemark_catalog::ids::{CollectionId, Lsn};
 use tidemark_catalog::producer::Producer;
-use tidemark_catalog::schema::{NewColumn, Schema};
-use tidemark_catalog::segment::Segment;
 use tidemark_catalog::view::View;
-use tokio::sync::oneshot;
 
-use crate::batch::{Gaps, WriteBatch};
-use crate::bulk::BulkWrite;
-use crate::catalog_file::{Reserve, is_disk_full};
-use crate::collection::{CollectionRuntime, State, SymbolDictionaries};
-use crate::dedup::batch_keys::KeyWatch;
-use crate::durable;
+use crate::catalog_file::Reserve;
+use crate::collection::{CollectionRuntime, SymbolDictionaries};
 use crate::env::{Env, Join, LockGuard};
-use crate::error::{DdlError, JobError, OpenError, ReadError, WalError, WriteError};
+use crate::error::{JobError, OpenError, ReadError, WriteError};
 use crate::jobs::merge::{self, MergeRecord};
 use crate::jobs::retention::{self, ClockWatch};
 use crate::jobs::{Executor, Job, flush, gc};
-use crate::memtable::Memtable;
-use crate::memtable::budget::{Budget, Charge};
+use crate::memtable::budget::Budget;
 use crate::metrics::Metrics;
 use crate::options::{CommitMode, EngineOptions};
 use crate::pressure::{QueryGuard, RunningQueries};
-use crate::producers::{BatchNumber, Producers};
-use crate::segment::handle::{SegmentFiles, SegmentHandle};
-use crate::segment::writer::{self, Layout, NewSegment, RowGroups, Written};
-use crate::segment::{directory, path};
+use crate::producers::Producers;
+use crate::segment::handle::SegmentFiles;
 use crate::snapshot::{CollectionSnapshot, Snapshot};
-use crate::timeseries::partition::partition_range;
-use crate::wal::codec::{SymbolTexts, encode_batch, encode_batch_count};
-use crate::wal::format::{RecordKind, encode_number};
-use crate::wal::writer::{Appended, Wal};
+use crate::wal::writer::Wal;
 
+pub use self::ddl::NewTimeseries;
+pub use self::files::{segment_directory, segment_file};
+pub(crate) use self::numbering::Numbering;
+pub use self::submit::Write;
+pub use self::ticket::{CommitTicket, Submitted};
 pub use crate::dedup::batch_keys::KeyWatch as Watch;
 pub use crate::jobs::merge::MergeRecord as Merge;
 pub use crate::jobs::retention::Dropped;
@@ -101,146 +97,6 @@ pub(crate) struct Inner {
     pub(crate) queries: Arc<RunningQueries>,
     pub(crate) flush_failures: AtomicU32,
     pub(crate) disk_full: AtomicBool,
-}
-
-/// Rows for one collection.
-#[derive(Debug)]
-pub struct Write {
-    /// Which.
-    pub collection: CollectionId,
-    /// The rows.
-    pub batch: WriteBatch,
-    /// What must not have changed when they are committed.
-    pub(crate) watch: Option<Arc<KeyWatch>>,
-    /// Memory that was taken for them already.
-    pub(crate) charge: Option<Charge>,
-}
-
-impl Write {
-    /// Rows for a collection.
-    pub fn new(collection: CollectionId, batch: WriteBatch) -> Write {
-        Write { collection, batch, watch: None, charge: None }
-    }
-
-    /// The same, unless others write what it depends on first: [`WriteError::Changed`].
-    #[must_use]
-    pub fn watching(self, watch: Option<Arc<KeyWatch>>) -> Write {
-        Write { watch, ..self }
-    }
-}
-
-/// A commit that is on its way to the disk.
-#[derive(Debug)]
-pub struct CommitTicket {
-    lsn: Lsn,
-    system_time_us: i64,
-    committed: oneshot::Receiver<Result<(), WalError>>,
-}
-
-impl CommitTicket {
-    pub(crate) fn new(appended: Appended) -> CommitTicket {
-        let Appended { lsn, system_time_us, committed } = appended;
-        CommitTicket { lsn, system_time_us, committed }
-    }
-
-    /// Its position in the log.
-    pub fn lsn(&self) -> Lsn {
-        self.lsn
-    }
-
-    /// Its system time, in µs since 1970-01-01 UTC; later commits have later ones.
-    pub fn system_time_us(&self) -> i64 {
-        self.system_time_us
-    }
-
-    /// Completes when the commit is as durable as was asked for, and seen by every later snapshot.
-    ///
-    /// # Errors
-    /// The log could not be written: whether the commit is durable is not known.
-    pub async fn committed(self) -> Result<(), WriteError> {
-        self.committed.await.map_err(|_| WalError::Closed)??;
-        Ok(())
-    }
-
-    /// The same, blocking the thread.
-    ///
-    /// # Errors
-    /// The log could not be written: whether the commit is durable is not known.
-    pub fn wait(self) -> Result<(), WriteError> {
-        self.committed.blocking_recv().map_err(|_| WalError::Closed)??;
-        Ok(())
-    }
-
-    /// What is known now; `None` while it is on its way.
-    pub fn poll(&mut self) -> Option<Result<(), WriteError>> {
-        match self.committed.try_recv() {
-            Ok(outcome) => Some(outcome.map_err(WriteError::from)),
-            Err(oneshot::error::TryRecvError::Empty) => None,
-            Err(oneshot::error::TryRecvError::Closed) => Some(Err(WalError::Closed.into())),
-        }
-    }
-}
-
-/// A batch that was handed over.
-#[derive(Debug)]
-pub enum Submitted {
-    /// It is committed by this.
-    Now(CommitTicket),
-    /// It had been committed before, which is durable when the ticket says so.
-    Before(CommitTicket),
-}
-
-/// What a batch's number says.
-pub(crate) enum Numbering<'a> {
-    /// It was committed before.
-    Before(CommitTicket),
-    /// It was not, or has no number.
-    New(NewNumber<'a>),
-}
-
-/// A number that is to be noted when its batch has a place in the log. Nobody else's is looked at until
-/// this is dropped.
-pub(crate) struct NewNumber<'a> {
-    known: Option<MutexGuard<'a, BTreeMap<String, Producer>>>,
-    number: Option<&'a BatchNumber>,
-}
-
-impl NewNumber<'_> {
-    /// The kind of record for a batch with or without a number.
-    pub(crate) fn kind(&self, plain: RecordKind, sequenced: RecordKind) -> RecordKind {
-        if self.number.is_some() { sequenced } else { plain }
-    }
-
-    /// Starts a body with the number.
-    pub(crate) fn encode(&self, body: &mut Vec<u8>) {
-        if let Some(number) = self.number {
-            encode_number(body, &number.producer, number.sequence);
-        }
-    }
-
-    /// The batch has a place in the log.
-    pub(crate) fn note(&mut self, appended: &Appended) {
-        if let (Some(known), Some(number)) = (&mut self.known, self.number) {
-            let Appended { lsn, system_time_us, .. } = *appended;
-            let producer = Producer { sequence: number.sequence, lsn, system_time_us };
-            known.insert(number.producer.clone(), producer);
-        }
-    }
-}
-
-/// What a new time-series collection shall be.
-#[derive(Clone, Debug)]
-pub struct NewTimeseries {
-    /// Where its name is looked up.
-    pub namespace: NamespaceId,
-    /// Its name.
-    pub name: String,
-    /// Who owns it.
-    pub owner: RoleId,
-    /// Its columns; they get their ids in this order, from 1.
-    pub columns: Vec<NewColumn>,
-    /// Its keys, by those ids.
-    pub options: TimeseriesOptions,
 }
 
 impl Engine {
@@ -302,74 +158,6 @@ impl Engine {
         self.inner.files.blocks().memory_bytes()
     }
 
-    /// Takes rows: all of them are committed at one position, or none is. Does not block; returns
-    /// before the commit is durable.
-    ///
-    /// # Errors
-    /// As [`WriteError`] says; nothing is applied. After [`WriteError::OverBudget`] a flush is under
-    /// way, and [`Budget::available`] tells when to try again.
-    pub fn write(&self, writes: Vec<Write>, durability: Durability) -> Result<CommitTicket, WriteError> {
-        self.inner.submit(writes, durability)
-    }
-
-    /// The same, giving back the rows that were refused, to try again.
-    ///
-    /// # Errors
-    /// As [`WriteError`] says, with the rows.
-    pub fn try_write(
-        &self,
-        writes: Vec<Write>,
-        durability: Durability,
-    ) -> Result<CommitTicket, (WriteError, Vec<Write>)> {
-        match self.inner.charge_all(writes) {
-            Ok(writes) => self.inner.submit(writes, durability).map_err(|error| (error, Vec::new())),
-            Err(refused) => Err((self.inner.over_budget(), refused)),
-        }
-    }
-
-    /// The same for a batch that its producer numbered; when it was committed before, nothing is
-    /// committed again.
-    ///
-    /// # Errors
-    /// As [`WriteError`] says, with the rows.
-    pub fn try_write_numbered(
-        &self,
-        writes: Vec<Write>,
-        durability: Durability,
-        number: Option<&BatchNumber>,
-    ) -> Result<Submitted, (WriteError, Vec<Write>)> {
-        match self.inner.charge_all(writes) {
-            Ok(writes) => {
-                let written = self.inner.submit_numbered(writes, durability, number);
-                written.map_err(|error| (error, Vec::new()))
-            }
-            Err(refused) => Err((self.inner.over_budget(), refused)),
-        }
-    }
-
-    /// What a writer is told that waited for memory in vain.
-    pub fn over_budget(&self) -> WriteError {
-        self.inner.over_budget()
-    }
-
-    /// Starts a write of any size.
-    ///
-    /// # Errors
-    /// The collection does not exist.
-    pub fn bulk_write(&self, collection: CollectionId) -> Result<BulkWrite, WriteError> {
-        let runtime = self.inner.runtime(collection);
-        let runtime = runtime.ok_or(WriteError::NoSuchCollection(collection))?;
-        Ok(BulkWrite::new(Arc::clone(&self.inner), runtime))
-    }
-
-    /// How durable a commit is unless a write says otherwise.
-    pub fn default_durability(&self) -> Durability {
-        match self.inner.options.commit {
-            CommitMode::Group => Durability::Synced,
-            CommitMode::Interval(_) | CommitMode::Off => Durability::Written,
-        }
-    }
-
     /// The dictionaries of a collection's symbol columns.
     ///
     /// # Errors
@@ -377,16 +165,6 @@ impl Engine {
     pub fn symbols(&self, collection: CollectionId) -> Result<SymbolDictionaries, WriteError> {
         let runtime = self.inner.runtime(collection);
         Ok(runtime.ok_or(WriteError::NoSuchCollection(collection))?.symbols())
-    }
-
-    /// Those who write by what they saw take turns, so that none is overtaken by another: held from
-    /// [`Engine::existing`] to the write. No other lock is held while waiting for it.
-    ///
-    /// # Errors
-    /// The collection does not exist.
-    pub fn turns(&self, collection: CollectionId) -> Result<Arc<tokio::sync::Mutex<()>>, WriteError> {
-        let runtime = self.inner.runtime(collection);
-        Ok(Arc::clone(&runtime.ok_or(WriteError::NoSuchCollection(collection))?.turns))
     }
 
     /// Pins the collections as they are after the last commit that was acknowledged.
@@ -414,77 +192,6 @@ impl Engine {
             (runtime.id, Arc::new(state.snapshot_at(lsn, known, runtime.symbols())))
         });
         Ok(Snapshot { lsn, collections: collections.collect() })
-    }
-
-    /// Makes a collection; it is there when this returns.
-    ///
-    /// # Errors
-    /// The name is taken, the columns contradict each other, or the catalog fails.
-    pub fn create_collection(&self, new: NewTimeseries) -> Result<Arc<Collection>, DdlError> {
-        let inner = &self.inner;
-        let _ddl = inner.lock_ddl();
-        let collection = Arc::new(Collection {
-            id: inner.catalog.allocate_collection()?,
-            namespace: new.namespace,
-            name: new.name,
-            owner: new.owner,
-            schema: Arc::new(Schema::new(new.columns)?),
-            kind: CollectionKind::Timeseries(new.options),
-            flushed_lsn: Lsn::ZERO,
-        });
-        inner.commit_edit(&CatalogEdit::new().with(Change::CreateCollection(Arc::clone(&collection))))?;
-        let runtime = CollectionRuntime::new(Arc::clone(&collection), Vec::new(), &inner.budget)?;
-        inner.lock_collections_mut().insert(collection.id, Arc::new(runtime));
-        Ok(collection)
-    }
-
-    /// An id for a new object that SQL names, never given before.
-    ///
-    /// # Errors
-    /// The catalog fails.
-    pub fn allocate_object(&self) -> Result<u32, EditError> {
-        self.inner.catalog.allocate_collection().map(|id| id.0)
-    }
-
-    /// Removes collections with all they have, all or none. Snapshots that pin them go on.
-    ///
-    /// # Errors
-    /// A collection does not exist, or the catalog fails.
-    pub fn drop_collections(&self, ids: &[CollectionId]) -> Result<(), DdlError> {
-        self.drop_with(ids, Vec::new())
-    }
-
-    /// The same, with changes of the catalog that the engine does not look at.
-    ///
-    /// # Errors
-    /// A collection does not exist, or the catalog does not take the changes.
-    pub fn drop_with(&self, ids: &[CollectionId], more: Vec<Change>) -> Result<(), DdlError> {
-        let inner = &self.inner;
-        if ids.is_empty() && more.is_empty() {
-            return Ok(());
-        }
-        let _ddl = inner.lock_ddl();
-        let find = |id: &CollectionId| inner.runtime(*id).ok_or(EditError::NoCollection(*id));
-        let runtimes = ids.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-        let mut edit = CatalogEdit::new();
-        ids.iter().for_each(|id| edit.push(Change::DropCollection(*id)));
-        more.into_iter().for_each(|change| edit.push(change));
-        inner.commit_edit(&edit)?;
-        for runtime in runtimes {
-            let _publishing = runtime.begin_publishing();
-            inner.lock_collections_mut().remove(&runtime.id);
-            let mut state = runtime.lock();
-            state.dropped = true;
-            state.active = Memtable::default();
-            let frozen = std::mem::take(&mut state.frozen);
-            let staged = frozen.iter().flat_map(|frozen| &frozen.staged);
-            for handle in std::mem::take(&mut state.segments).iter().chain(staged) {
-                handle.retire();
-            }
-        }
-        inner.executor.submit(Job::CollectGarbage, Duration::ZERO);
-        inner.executor.submit(Job::TruncateLog, Duration::ZERO);
-        Ok(())
     }
 
     /// Flushes what the collection has in memory now, and waits for it.
@@ -653,42 +360,6 @@ impl Inner {
         merges.push_back(record);
     }
 
-    pub(crate) fn submit(
-        &self,
-        writes: Vec<Write>,
-        durability: Durability,
-    ) -> Result<CommitTicket, WriteError> {
-        match self.submit_numbered(writes, durability, None)? {
-            Submitted::Now(ticket) | Submitted::Before(ticket) => Ok(ticket),
-        }
-    }
-
-    /// Looks at a batch's number, before anything of the batch is logged.
-    pub(crate) fn begin_numbered<'a>(
-        &'a self,
-        number: Option<&'a BatchNumber>,
-        durability: Durability,
-    ) -> Result<Numbering<'a>, WriteError> {
-        let Some(number) = number else { return Ok(Numbering::New(NewNumber { known: None, number })) };
-        let known = self.producers.lock();
-        let is_known = |last: &Producer| last.sequence >= number.sequence;
-        if !known.get(&number.producer).is_some_and(is_known) {
-            return Ok(Numbering::New(NewNumber { known: Some(known), number: Some(number) }));
-        }
-        drop(known);
-        // It comes after the batch in the log: when it is durable, the batch is.
-        let ticket = self.append_nothing(durability)?;
-        self.metrics.writes_repeated.add(1);
-        Ok(Numbering::Before(ticket))
-    }
-
-    /// A record without rows, which is durable when all before it are.
-    pub(crate) fn append_nothing(&self, durability: Durability) -> Result<CommitTicket, WriteError> {
-        let mut body = Vec::new();
-        encode_batch_count(&mut body, 0);
-        Ok(CommitTicket::new(self.wal.append(RecordKind::Write, body, durability)?))
-    }
-
     /// A collection as it is after the last commit that has a place in the log, and how many deletes
     /// there were.
     pub(crate) fn snapshot_of_log(&self, id: CollectionId) -> Result<(CollectionSnapshot, u64), ReadError> {
@@ -701,161 +372,6 @@ impl Inner {
         // Under the lock no row of the collection has a place and is not in a memtable.
         let lsn = Lsn(self.wal.next_lsn().0 - 1);
         Ok((state.snapshot_at(lsn, Some(&known), runtime.symbols()), state.deletes_published))
-    }
-
-    pub(crate) fn submit_numbered(
-        &self,
-        mut writes: Vec<Write>,
-        durability: Durability,
-        number: Option<&BatchNumber>,
-    ) -> Result<Submitted, WriteError> {
-        for write in &mut writes {
-            if write.charge.is_none() {
-                write.charge = Some(self.try_charge(write.batch.memory_bytes())?);
-            }
-        }
-        let mut ids: Vec<CollectionId> = writes.iter().map(|write| write.collection).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let runtimes = ids
-            .iter()
-            .map(|id| self.runtime(*id).ok_or(WriteError::NoSuchCollection(*id)))
-            .collect::<Result<Vec<_>, _>>()?;
-        let runtime_at = |id: CollectionId| ids.binary_search(&id).expect("it is one of them");
-        // About as much as the rows take; pages that are not needed are never touched.
-        let mut body = self.wal.new_body(writes.iter().map(|write| write.batch.memory_bytes()).sum());
-        if let Some(number) = number {
-            encode_number(&mut body, &number.producer, number.sequence);
-        }
-        encode_batch_count(&mut body, writes.len());
-        for write in &writes {
-            let runtime = &runtimes[runtime_at(write.collection)];
-            let texts = self.symbol_texts(runtime, &write.batch);
-            encode_batch(&mut body, write.collection, &write.batch, &texts);
-        }
-        let mut numbering = match self.begin_numbered(number, durability)? {
-            Numbering::Before(ticket) => return Ok(Submitted::Before(ticket)),
-            Numbering::New(numbering) => numbering,
-        };
-        let mut states: Vec<_> = runtimes.iter().map(|runtime| runtime.lock()).collect();
-        if let Some(at) = states.iter().position(|state| state.dropped) {
-            return Err(WriteError::NoSuchCollection(ids[at]));
-        }
-        for write in &writes {
-            let state = &states[runtime_at(write.collection)];
-            state.check_required(&Gaps::of(&write.batch))?;
-            self.check_watch(write, state)?;
-        }
-        let kind = numbering.kind(RecordKind::Write, RecordKind::SequencedWrite);
-        let appended = self.wal.append(kind, body, durability)?;
-        numbering.note(&appended);
-        drop(numbering);
-        let now = self.env.clock.monotonic();
-        for write in writes {
-            self.metrics.rows_written.add(write.batch.row_count() as u64);
-            let charge = write.charge.expect("it was taken above");
-            let at = runtime_at(write.collection);
-            let missing = states[at].missing.clone();
-            states[at].active.push(appended.lsn, write.batch, charge, now, &missing);
-        }
-        // Only now: a memtable that is frozen holds its last commit whole.
-        for (id, state) in ids.iter().zip(&mut states) {
-            if state.active.memory_bytes() >= self.options.memtable_bytes_soft && state.freeze() {
-                self.executor.submit(Job::Flush(*id), Duration::ZERO);
-            }
-        }
-        drop(states);
-        self.metrics.commits.add(1);
-        Ok(Submitted::Now(CommitTicket::new(appended)))
-    }
-
-    /// Refuses rows that depend on what was changed since.
-    fn check_watch(&self, write: &Write, state: &State) -> Result<(), WriteError> {
-        let Some(watch) = &write.watch else { return Ok(()) };
-        if watch.holds(state).map_err(|error| WriteError::Keys(Arc::new(error)))? {
-            return Ok(());
-        }
-        self.metrics.writes_overtaken.add(1);
-        Err(WriteError::Changed(write.collection))
-    }
-
-    /// The texts that the log needs to write a batch's symbols.
-    pub(crate) fn symbol_texts(&self, runtime: &CollectionRuntime, batch: &WriteBatch) -> SymbolTexts {
-        let symbols = runtime.symbols();
-        let columns = batch.columns().iter();
-        let texts = columns.filter_map(|(id, _)| Some((*id, symbols.get(*id)?.values())));
-        texts.collect()
-    }
-
-    /// Takes memory for all rows, or gives them back.
-    fn charge_all(&self, mut writes: Vec<Write>) -> Result<Vec<Write>, Vec<Write>> {
-        for at in 0..writes.len() {
-            match self.budget.try_charge(writes[at].batch.memory_bytes()) {
-                Some(charge) => writes[at].charge = Some(charge),
-                None => {
-                    writes.iter_mut().for_each(|write| write.charge = None);
-                    self.metrics.writes_over_budget.add(1);
-                    self.relieve();
-                    return Err(writes);
-                }
-            }
-        }
-        Ok(writes)
-    }
-
-    fn try_charge(&self, bytes: usize) -> Result<Charge, WriteError> {
-        self.budget.try_charge(bytes).ok_or_else(|| {
-            self.metrics.writes_over_budget.add(1);
-            self.relieve();
-            self.over_budget()
-        })
-    }
-
-    /// Waits for memory in the thread, as long as a writer waits.
-    pub(crate) fn charge_blocking(&self, bytes: usize) -> Result<Charge, WriteError> {
-        let deadline = self.env.clock.monotonic() + self.options.admission_wait_max;
-        loop {
-            if let Some(charge) = self.budget.try_charge(bytes) {
-                return Ok(charge);
-            }
-            self.relieve();
-            let left = deadline.saturating_sub(self.env.clock.monotonic());
-            if self.env.spawn.is_none() || !self.budget.wait_available(bytes, left) {
-                self.metrics.writes_over_budget.add(1);
-                return Err(self.over_budget());
-            }
-        }
-    }
-
-    pub(crate) fn over_budget(&self) -> WriteError {
-        WriteError::OverBudget {
-            used_bytes: self.budget.used_bytes(),
-            bytes_max: self.budget.bytes_max(),
-            disk_full: self.disk_full.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Freezes the largest active memtable, so that memory comes back.
-    fn relieve(&self) {
-        let runtimes = self.runtimes();
-        let largest = runtimes.iter().max_by_key(|runtime| runtime.lock().active.memory_bytes());
-        if let Some(runtime) = largest
-            && runtime.lock().freeze()
-        {
-            self.executor.submit(Job::Flush(runtime.id), Duration::ZERO);
-        }
-    }
-
-    /// Waits for a record of a bulk write.
-    pub(crate) fn wait_committed(&self, mut appended: Appended) -> Result<(), WriteError> {
-        if self.env.spawn.is_none() {
-            while self.wal.commit_once(self.options.commit) {}
-            return match appended.committed.try_recv() {
-                Ok(outcome) => Ok(outcome?),
-                Err(_) => Err(WalError::Closed.into()),
-            };
-        }
-        CommitTicket::new(appended).wait()
     }
 
     pub(crate) fn make_log_durable(&self, lsn: Lsn) -> Result<(), JobError> {
@@ -879,79 +395,6 @@ impl Inner {
         let collections = self.runtimes();
         let collections = collections.iter().filter_map(|runtime| runtime.lock().log_floor()).min();
         bulk.into_iter().chain(collections).min().unwrap_or(next).min(next)
-    }
-
-    pub(crate) fn commit_edit(&self, edit: &CatalogEdit) -> Result<Arc<View>, EditError> {
-        let committed = self.catalog.commit(edit);
-        self.stop_on_catalog_failure(committed)
-    }
-
-    pub(crate) fn allocate_segment(&self) -> Result<SegmentId, EditError> {
-        let allocated = self.catalog.allocate_segment();
-        self.stop_on_catalog_failure(allocated)
-    }
-
-    pub(crate) fn allocate_partition(&self) -> Result<PartitionId, EditError> {
-        let allocated = self.catalog.allocate_partition();
-        self.stop_on_catalog_failure(allocated)
-    }
-
-    fn stop_on_catalog_failure<T>(&self, outcome: Result<T, EditError>) -> Result<T, EditError> {
-        if let Err(EditError::Storage(error)) = &outcome {
-            self.options.on_failure.call(&format!("the catalog cannot be written: {error}"));
-        }
-        outcome
-    }
-
-    pub(crate) fn segment_handle(&self, collection: &Collection, segment: Arc<Segment>) -> SegmentHandle {
-        let path = path(&self.options.directory, segment.collection, segment.id);
-        SegmentHandle::new(&self.files, segment, path, collection.name.clone())
-    }
-
-    /// Writes a segment: a durable file that no manifest names.
-    pub(crate) fn write_segment_file(
-        &self,
-        new: &NewSegment<'_>,
-        rows: &mut dyn RowGroups,
-    ) -> Result<Written, JobError> {
-        let layout = Layout { page_rows: self.options.segment_page_rows };
-        let segment = new.id;
-        self.create_segment_directory(&directory(&self.options.directory, new.collection.id))
-            .map_err(|source| JobError::Io { segment, source })?;
-        let path = path(&self.options.directory, new.collection.id, segment);
-        writer::write(self.env.files.as_ref(), &path, new, rows, layout)
-    }
-
-    fn create_segment_directory(&self, directory: &Path) -> io::Result<()> {
-        let files = self.env.files.as_ref();
-        if files.exists(directory)? { Ok(()) } else { durable::create_directory(files, directory) }
-    }
-
-    /// Removes a segment file that was never published.
-    pub(crate) fn discard_segment_file(&self, collection: CollectionId, segment: SegmentId) {
-        let path = path(&self.options.directory, collection, segment);
-        if let Err(error) = self.env.files.remove(&path) {
-            // No manifest names it, so the next opening removes it.
-            tracing::warn!(path = %path.display(), %error, "cannot remove a segment file");
-        }
-    }
-
-    pub(crate) fn partition_range(&self, collection: &Collection, time: i64) -> TimeRange {
-        let unit = collection.time_column().column_type.time_unit();
-        let unit = unit.expect("an invariant of the catalog");
-        partition_range(collection.timeseries().partition_by, unit, time)
-    }
-
-    pub(crate) fn flush_succeeded(&self) {
-        self.flush_failures.store(0, Ordering::Relaxed);
-        self.disk_full.store(false, Ordering::Relaxed);
-    }
-
-    /// Counts a failed flush; says how long to wait before the next try.
-    pub(crate) fn flush_failed(&self, error: &JobError) -> Duration {
-        self.metrics.flush_failures.add(1);
-        self.disk_full.store(error.io_error().is_some_and(is_disk_full), Ordering::Relaxed);
-        flush::retry_delay(self.flush_failures.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn runtime(&self, id: CollectionId) -> Option<Arc<CollectionRuntime>> {
@@ -981,14 +424,4 @@ impl Inner {
     pub(crate) fn lock_ddl(&self) -> MutexGuard<'_, ()> {
         self.ddl.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The file of a segment.
-pub fn segment_file(data_directory: &Path, collection: CollectionId, segment: SegmentId) -> PathBuf {
-    path(data_directory, collection, segment)
-}
-
-/// The directory of a collection's segments, for tools that read them as plain Parquet.
-pub fn segment_directory(data_directory: &Path, collection: CollectionId) -> PathBuf {
-    directory(data_directory, collection)
 }
