@@ -26,7 +26,7 @@ use crate::dataset::parse_duration_ns;
 use crate::dialect::ServerTarget;
 use crate::encode::Format;
 use crate::generator::DataSet;
-use crate::statistics::median;
+use crate::statistics::{median, quantile};
 use crate::{postgres, progress};
 use source::{Batch, Source};
 use tidemark_tests::failure::{Context, Result};
@@ -68,6 +68,9 @@ pub(crate) struct Arguments {
     /// Rows that a connection takes at a time; with line protocol, the rows of a request
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     batch_rows: u64,
+    /// Send no faster than this; else as fast as they are taken
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    rows_per_second: Option<u64>,
     /// Rows after which a COPY ends and the next begins; else each connection makes a single COPY
     #[arg(long)]
     copy_rows: Option<u64>,
@@ -163,7 +166,8 @@ async fn run_all(client: &tokio_postgres::Client, statements: Vec<String>) -> Re
 async fn send_all(arguments: &Arguments) -> Result<(Sent, f64)> {
     let (source, progress) = source(arguments)?;
     let connections = connect_all(arguments).await?;
-    let queue: Queue = Arc::new(Mutex::new(source::start(source, arguments.batch_rows)));
+    let queue: Queue =
+        Arc::new(Mutex::new(source::start(source, arguments.batch_rows, arguments.rows_per_second)));
     let started = Instant::now();
     let mut tasks = JoinSet::new();
     for connection in connections {
@@ -292,13 +296,14 @@ async fn send_copies(
 fn report(arguments: &Arguments, sent: &Sent, seconds: f64) -> Result<()> {
     let rows_per_second = sent.row_count as f64 / seconds;
     let answer_ms_median = median(&sent.answer_ms);
+    let answer_ms_p99 = quantile(&sent.answer_ms, 0.99);
     let answer_ms_max = sent.answer_ms.iter().copied().fold(0.0, f64::max);
     println!(
         "{} rows, {seconds:.2} s to the last acknowledgement, {rows_per_second:.0} rows/s, {} bytes sent",
         sent.row_count, sent.bytes
     );
     println!(
-        "{} answers, median {answer_ms_median:.1} ms, slowest {answer_ms_max:.1} ms",
+        "{} answers, median {answer_ms_median:.1} ms, 99 % within {answer_ms_p99:.1} ms, slowest {answer_ms_max:.1} ms",
         sent.answer_ms.len()
     );
     let Some(path) = &arguments.json else { return Ok(()) };
@@ -309,6 +314,7 @@ fn report(arguments: &Arguments, sent: &Sent, seconds: f64) -> Result<()> {
         "bytes": sent.bytes,
         "answers": sent.answer_ms.len(),
         "answer_ms_median": answer_ms_median,
+        "answer_ms_p99": answer_ms_p99,
         "answer_ms_max": answer_ms_max,
     });
     std::fs::write(path, format!("{measured:#}\n")).context(|| format!("write {}", path.display()))

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -31,25 +32,52 @@ pub(crate) enum Source {
 }
 
 /// Starts the thread; the channel ends when all rows came through it, or with a failure.
-pub(crate) fn start(source: Source, rows_per_batch: u64) -> Receiver<Result<Batch>> {
-    let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+pub(crate) fn start(
+    source: Source,
+    rows_per_batch: u64,
+    rows_per_second: Option<u64>,
+) -> Receiver<Result<Batch>> {
+    // Batches that wait for a slow connection are late, and do not come faster afterwards for long.
+    let ahead = if rows_per_second.is_some() { 1 } else { BATCHES_AHEAD };
+    let (sender, receiver) = mpsc::channel(ahead);
     std::thread::spawn(move || {
+        let mut outlet = Outlet { sender, rows_per_second, started: Instant::now(), rows_sent: 0 };
         let outcome = match &source {
-            Source::File(path) => read(path, rows_per_batch, &sender),
+            Source::File(path) => read(path, rows_per_batch, &mut outlet),
             Source::Generator(data_set, format) => {
-                generate(data_set, *format, rows_per_batch, &sender);
+                generate(data_set, *format, rows_per_batch, &mut outlet);
                 Ok(())
             }
         };
         if let Err(error) = outcome {
             // Nobody listens any more when a connection failed first.
-            sender.blocking_send(Err(error)).ok();
+            outlet.sender.blocking_send(Err(error)).ok();
         }
     });
     receiver
 }
 
-fn read(path: &Path, rows_per_batch: u64, sender: &Sender<Result<Batch>>) -> Result<()> {
+/// Where batches go, at the pace that was asked for.
+struct Outlet {
+    sender: Sender<Result<Batch>>,
+    rows_per_second: Option<u64>,
+    started: Instant,
+    rows_sent: u64,
+}
+
+impl Outlet {
+    /// False when nobody takes batches any more.
+    fn send(&mut self, batch: Batch) -> bool {
+        if let Some(rows_per_second) = self.rows_per_second {
+            let due = Duration::from_secs_f64(self.rows_sent as f64 / rows_per_second as f64);
+            std::thread::sleep(due.saturating_sub(self.started.elapsed()));
+        }
+        self.rows_sent += batch.row_count;
+        self.sender.blocking_send(Ok(batch)).is_ok()
+    }
+}
+
+fn read(path: &Path, rows_per_batch: u64, outlet: &mut Outlet) -> Result<()> {
     let file = File::open(path).context(|| format!("open {}", path.display()))?;
     let mut reader = BufReader::with_capacity(READ_BYTES, file);
     let mut capacity = 0;
@@ -67,13 +95,13 @@ fn read(path: &Path, rows_per_batch: u64, sender: &Sender<Result<Batch>>) -> Res
             return Ok(());
         }
         capacity = capacity.max(text.len() + text.len() / 8);
-        if sender.blocking_send(Ok(Batch { text: text.into(), row_count })).is_err() {
+        if !outlet.send(Batch { text: text.into(), row_count }) {
             return Ok(());
         }
     }
 }
 
-fn generate(data_set: &DataSet, format: Format, rows_per_batch: u64, sender: &Sender<Result<Batch>>) {
+fn generate(data_set: &DataSet, format: Format, rows_per_batch: u64, outlet: &mut Outlet) {
     let mut encoder = Encoder::new(format, data_set);
     let mut points = rows(data_set);
     let mut capacity = 0;
@@ -88,7 +116,7 @@ fn generate(data_set: &DataSet, format: Format, rows_per_batch: u64, sender: &Se
         capacity = capacity.max(text.len() + text.len() / 8);
         let finished = row_count < rows_per_batch;
         let batch = Batch { text: text.into(), row_count };
-        if (row_count > 0 && sender.blocking_send(Ok(batch)).is_err()) || finished {
+        if (row_count > 0 && !outlet.send(batch)) || finished {
             return;
         }
     }
@@ -100,7 +128,7 @@ mod tests {
     use crate::generator::tests::data_set;
 
     fn batches(source: Source, rows_per_batch: u64) -> Vec<Batch> {
-        let mut receiver = start(source, rows_per_batch);
+        let mut receiver = start(source, rows_per_batch, None);
         std::iter::from_fn(|| receiver.blocking_recv()).map(|batch| batch.unwrap()).collect()
     }
 
@@ -123,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_a_failure() {
-        let mut receiver = start(Source::File("/nowhere/at/all".into()), 10);
+        let mut receiver = start(Source::File("/nowhere/at/all".into()), 10, None);
         assert!(receiver.blocking_recv().unwrap().is_err());
         assert!(receiver.blocking_recv().is_none());
     }
