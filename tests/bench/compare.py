@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares Tidemark with other systems: the same rows, the same 15 questions, in turn.
+"""Compares Tidemark with other systems: the same rows, the same questions, in turn.
 
 1. `bench generate` makes the data once; each system loads it, then builds and merges what it needs.
 2. Every query is put to every system, and the answers are compared. A system whose answer differs
@@ -48,6 +48,10 @@ def arguments() -> argparse.Namespace:
     )
 
     data = parser.add_argument_group("data and queries")
+    data.add_argument(
+        "--data-set", choices=["cpu", "dns"], default="cpu", help="TSBS cpu-only, or a resolver's log"
+    )
+    data.add_argument("--rows", type=int, default=10_000_000, help="rows of the resolver's log")
     data.add_argument("--hosts", type=int, default=4000)
     data.add_argument("--hours", type=int, default=12)
     data.add_argument("--interval", default="10s")
@@ -81,6 +85,8 @@ def arguments() -> argparse.Namespace:
     unknown = [name for name in names(options.peers) if name not in PEERS]
     if unknown:
         parser.error(f"no such peers: {', '.join(unknown)}")
+    if options.data_set == "dns" and options.tidemark_protocol == "line":
+        parser.error("the resolver's log is loaded by COPY")
     if options.no_tidemark and not names(options.peers):
         parser.error("nothing to measure")
     if options.no_tidemark and "datafusion" in names(options.peers) and not options.parquet:
@@ -94,6 +100,8 @@ def names(peers: str) -> list[str]:
 
 def generate(options: argparse.Namespace, work: Path, kind: str) -> Path:
     """The data in a format; kept when the directory is, and then not made again."""
+    if options.data_set == "dns":
+        return generate_dns(options, work)
     parameters = [options.hosts, options.hours, options.interval, options.seed, options.late_percent]
     path = work / f"cpu-only-{'-'.join(map(str, parameters))}.{kind}"
     if path.exists():
@@ -105,6 +113,16 @@ def generate(options: argparse.Namespace, work: Path, kind: str) -> Path:
     return unfinished.rename(path)
 
 
+def generate_dns(options: argparse.Namespace, work: Path) -> Path:
+    path = work / f"dns-{options.rows}-{options.seed}.csv"
+    if path.exists():
+        return path
+    unfinished = path.with_suffix(".unfinished")
+    command = [options.bench, "generate-dns", "--rows", str(options.rows), "--seed", str(options.seed)]
+    subprocess.run([*command, "--out", unfinished], check=True)
+    return unfinished.rename(path)
+
+
 def extent(options: argparse.Namespace) -> list[str]:
     return ["--hosts", str(options.hosts), "--hours", str(options.hours), "--interval", options.interval]
 
@@ -113,6 +131,7 @@ def statements(options: argparse.Namespace) -> dict:
     """DDL and queries for every dialect, from the one place where they are written."""
     command = [options.bench, "generate-queries", "--format", "json", *extent(options)]
     command += ["--query-seed", str(options.query_seed), "--instances", str(options.instances)]
+    command += ["--data-set", options.data_set]
     if options.only:
         command += ["--only", options.only]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
@@ -267,6 +286,8 @@ def compare(options: argparse.Namespace, work: Path, remotes: list[Remote]) -> d
         create=[],
         settle=[],
         options={},
+        table=options.data_set,
+        order="time" if options.data_set == "dns" else "hostname, time",
     )
     systems = {}
     for peer in wanted:
@@ -294,6 +315,7 @@ def compare(options: argparse.Namespace, work: Path, remotes: list[Remote]) -> d
         systems[remote.name]["query_peak_memory"] = remote.call("peak_memory")
     return {
         "data": {
+            "set": options.data_set,
             "hosts": options.hosts,
             "hours": options.hours,
             "interval": options.interval,

@@ -11,6 +11,7 @@
 mod answer;
 mod dataset;
 mod dialect;
+mod dns;
 mod encode;
 mod generate;
 mod generator;
@@ -36,6 +37,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 enum Command {
     /// Write the data set as line protocol or CSV
     Generate(generate::Arguments),
+    /// Write the log of a resolver as CSV
+    GenerateDns(dns::Arguments),
     /// Load the data set into a server and check that all of it arrived
     Load(load::Arguments),
     /// Run the 15 query types against a server
@@ -49,6 +52,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::GenerateDns(arguments) => dns::generate(&arguments),
         Command::Load(arguments) => load::run(&arguments),
         Command::Queries(arguments) => queries::run(&arguments),
         Command::GenerateQueries(arguments) => queries::generate(&arguments),

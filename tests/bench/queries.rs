@@ -10,6 +10,7 @@ use tokio_postgres::{Client, Row};
 
 use crate::answer::{Cell, Rows};
 use crate::dialect::{DIALECTS, ServerTarget};
+use crate::dns;
 use crate::measure::{self, Plan, System};
 use crate::postgres;
 use crate::workload::{Query, Workload, queries};
@@ -108,6 +109,8 @@ impl<'a> FromSql<'a> for Cell {
 pub(crate) struct GenerateArguments {
     #[arg(long, value_enum, default_value_t = OutputFormat::Json)]
     format: OutputFormat,
+    #[arg(long, value_enum, default_value_t = Subject::Cpu)]
+    data_set: Subject,
     #[command(flatten)]
     workload: Workload,
 }
@@ -117,12 +120,21 @@ enum OutputFormat {
     Json,
 }
 
+/// Which rows are asked about.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Subject {
+    /// TSBS devops, cpu-only
+    Cpu,
+    /// A resolver's log
+    Dns,
+}
+
 /// What a system is told in a comparison.
 #[derive(Debug, Serialize)]
-struct Statements {
-    create: Vec<String>,
-    settle: Vec<String>,
-    queries: Vec<Query>,
+pub(crate) struct Statements {
+    pub(crate) create: Vec<String>,
+    pub(crate) settle: Vec<String>,
+    pub(crate) queries: Vec<Query>,
 }
 
 /// Prints DDL and queries for every system.
@@ -131,8 +143,15 @@ pub(crate) fn generate(arguments: &GenerateArguments) -> Result<()> {
     let statements: BTreeMap<_, _> = DIALECTS
         .into_iter()
         .map(|dialect| {
-            let (create, settle) = (dialect.create(false), dialect.settle());
-            (dialect, Statements { create, settle, queries: queries(&arguments.workload, dialect) })
+            let of_dialect = match arguments.data_set {
+                Subject::Cpu => Statements {
+                    create: dialect.create(false),
+                    settle: dialect.settle(),
+                    queries: queries(&arguments.workload, dialect),
+                },
+                Subject::Dns => dns::statements(dialect),
+            };
+            (dialect, of_dialect)
         })
         .collect();
     println!("{}", serde_json::to_string_pretty(&statements)?);

@@ -21,6 +21,9 @@ class Settings:
     create: list[str]
     settle: list[str]
     options: dict
+    table: str = "cpu"
+    # What rows are best sorted by, where a system does not sort them by itself.
+    order: str = "hostname, time"
 
 
 class Peer:

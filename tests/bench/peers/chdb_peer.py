@@ -27,17 +27,17 @@ class Chdb(Peer):
             self.session.query(statement)
         structure = self.text(
             "SELECT arrayStringConcat(groupArray(concat(name, ' ', type)), ', ') FROM"
-            " (SELECT name, type FROM system.columns WHERE table = 'cpu'"
+            f" (SELECT name, type FROM system.columns WHERE table = '{self.settings.table}'"
             " AND database = currentDatabase() ORDER BY position) FORMAT TabSeparatedRaw"
         )
         escaped = structure.replace("'", "\\'")
         started = time.perf_counter()
         self.session.query(
-            f"INSERT INTO cpu SELECT * FROM file('{self.settings.csv}', 'CSV', '{escaped}')"
+            f"INSERT INTO {self.settings.table} SELECT * FROM file('{self.settings.csv}', 'CSV', '{escaped}')"
             " SETTINGS date_time_input_format = 'best_effort'"
         )
         seconds = time.perf_counter() - started
-        return {"rows": int(self.text("SELECT count() FROM cpu")), "seconds": seconds}
+        return {"rows": int(self.text(f"SELECT count() FROM {self.settings.table}")), "seconds": seconds}
 
     def settle(self) -> None:
         for statement in self.settings.settle:
@@ -61,8 +61,8 @@ class Chdb(Peer):
 
     def bytes_on_disk(self) -> int:
         # The directory also keeps parts that were merged away and the library's own logs.
-        sql = "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND table = 'cpu'"
-        return int(self.text(sql))
+        of_table = f"active AND table = '{self.settings.table}'"
+        return int(self.text(f"SELECT sum(bytes_on_disk) FROM system.parts WHERE {of_table}"))
 
     def stop(self) -> None:
         self.session.close()

@@ -7,11 +7,11 @@ from peers.base import Peer
 
 
 class Duckdb(Peer):
-    """Sorted by host and time: then it skips what belongs to other hosts."""
+    """Sorted as questions are asked: by host and time, then it skips what belongs to other hosts."""
 
     name = "duckdb"
     dialect = "duckdb"
-    order = " ORDER BY hostname, time"
+    sorted = True
 
     def start(self) -> str:
         import duckdb
@@ -23,13 +23,15 @@ class Duckdb(Peer):
     def load(self) -> dict:
         for statement in self.settings.create:
             self.connection.execute(statement)
-        columns = self.connection.execute("DESCRIBE cpu").fetchall()
+        columns = self.connection.execute(f"DESCRIBE {self.settings.table}").fetchall()
         types = ", ".join(f"'{name}': '{type_name}'" for name, type_name, *_ in columns)
         file = f"read_csv('{self.settings.csv}', header = false, columns = {{{types}}})"
         started = time.perf_counter()
-        self.connection.execute(f"INSERT INTO cpu SELECT * FROM {file}{self.order}")
+        table = self.settings.table
+        order = f" ORDER BY {self.settings.order}" if self.sorted else ""
+        self.connection.execute(f"INSERT INTO {table} SELECT * FROM {file}{order}")
         seconds = time.perf_counter() - started
-        rows = self.connection.execute("SELECT count(*) FROM cpu").fetchone()[0]
+        rows = self.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
         return {"rows": rows, "seconds": seconds}
 
     def settle(self) -> None:
@@ -55,4 +57,4 @@ class DuckdbUnsorted(Duckdb):
     """In the order of the file, which is that of time."""
 
     name = "duckdb-unsorted"
-    order = ""
+    sorted = False

@@ -75,6 +75,8 @@ class Postgres(Peer):
         }
 
     def load(self) -> dict:
+        if self.settings.table != "cpu":
+            return wire.copy(self.client, self.settings)
         arguments = ["--target", "postgres", "--protocol", "copy-csv", "--create", "--pg", self.where]
         return wire.load(
             self.settings, [*arguments, *self.settings.options["load"], "--file", str(self.settings.csv)]
@@ -91,7 +93,7 @@ class Postgres(Peer):
         return self.client.rows(sql)
 
     def bytes_on_disk(self) -> int:
-        return self.client.rows("SELECT pg_total_relation_size('cpu')")[0][0]
+        return self.client.rows("SELECT pg_total_relation_size('" + self.settings.table + "')")[0][0]
 
     def process_ids(self) -> list[int]:
         children = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text()

@@ -84,11 +84,18 @@ def load_table(measured: dict) -> list[str]:
 
 def markdown(measured: dict) -> str:
     data = measured["data"]
+    if data["set"] == "dns":
+        title, rows = "A resolver's log", f"{data['rows']} rows, seed {data['seed']}"
+    else:
+        title = "TSBS devops, cpu-only"
+        rows = (
+            f"{data['hosts']} hosts × {data['hours']} h, every {data['interval']}, {data['rows']} rows,"
+            f" {data['late_percent']:g} % of them late, seed {data['seed']}"
+        )
     lines = [
-        "# TSBS devops, cpu-only",
+        f"# {title}",
         "",
-        f"{data['hosts']} hosts × {data['hours']} h, every {data['interval']}, {data['rows']} rows,"
-        f" {data['late_percent']:g} % of them late, seed {data['seed']}; {measured['machine']}."
+        f"{rows}; {measured['machine']}."
         f" Queries in turn, {measured['rounds']} rounds after {measured['warm_up']} that do not count,"
         f" {measured['instances']} set(s) of parameters each; medians. Answers were compared first.",
         "",

@@ -42,6 +42,8 @@ class Tidemark(Peer):
         self.client = wire.wait_for(self.where, self.server, log)
 
     def load(self) -> dict:
+        if self.settings.table != "cpu":
+            return wire.copy(self.client, self.settings)
         protocol = self.settings.options["protocol"]
         data = self.settings.line if protocol == "line" else self.settings.csv
         arguments = ["--target", "tidemark", "--protocol", protocol, "--create", "--file", str(data)]

@@ -17,6 +17,7 @@ from peers.base import PeerError, Settings
 
 POSTGRES_EPOCH_US = 946_684_800_000_000
 BINARY = 1
+COPY_BYTES = 1 << 18
 
 
 class Client:
@@ -85,3 +86,16 @@ def load(settings: Settings, arguments: list[str]) -> dict:
     if finished.returncode != 0:
         raise PeerError(f"bench load: {finished.stderr.strip()}")
     return json.loads(report.read_text())
+
+
+def copy(client: Client, settings: Settings) -> dict:
+    """Makes the table and loads the file by a COPY."""
+    for statement in settings.create:
+        client.execute(statement)
+    before = time.perf_counter()
+    with client.connection.cursor() as cursor, settings.csv.open("rb") as file:
+        with cursor.copy(f"COPY {settings.table} FROM STDIN (FORMAT csv)") as copied:
+            while block := file.read(COPY_BYTES):
+                copied.write(block)
+    seconds = time.perf_counter() - before
+    return {"rows": client.rows(f"SELECT count(*) FROM {settings.table}")[0][0], "seconds": seconds}
