@@ -289,6 +289,39 @@ impl Scan {
     pub fn read(&self, unit: &ScanUnit) -> Result<UnitRows, ReadError> {
         Ok(UnitRows { blocks: UnitBlocks::wanted(unit, &self.shared)? })
     }
+
+    /// Reads a part with the numbers of symbols in the place of their texts.
+    ///
+    /// # Errors
+    /// A segment is missing or damaged.
+    pub fn read_numbered(&self, unit: &ScanUnit) -> Result<NumberedRows, ReadError> {
+        Ok(NumberedRows { blocks: UnitBlocks::wanted(unit, &self.shared)?, schema: self.numbered_schema() })
+    }
+
+    /// The schema of batches with the numbers of symbols: as [`Scan::schema`], with `Int32` for symbols.
+    pub fn numbered_schema(&self) -> SchemaRef {
+        let columns = self.shared.schema.fields().iter().zip(&self.shared.request.columns);
+        let fields = columns.map(|(field, id)| match self.shared.symbols.get(*id) {
+            Some(_) => Arc::new(Field::new(field.name(), DataType::Int32, true)),
+            None => Arc::clone(field),
+        });
+        Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// Whether a column of the answer holds symbols.
+    pub fn is_symbol(&self, column: usize) -> bool {
+        self.shared.request.columns.get(column).is_some_and(|id| self.shared.symbols.get(*id).is_some())
+    }
+
+    /// The texts of symbols of a column, by their numbers, as [`Scan::read`] gives them.
+    ///
+    /// # Errors
+    /// The column holds no symbols, or there are no such numbers.
+    pub fn symbol_texts(&self, column: usize, numbers: ArrayRef) -> Result<ArrayRef, ReadError> {
+        let id = self.shared.request.columns[column];
+        let dictionary = self.shared.symbols.get(id).ok_or(ReadError::NoSuchColumn(id))?;
+        Ok(rows::symbol_texts(&numbers, dictionary)?)
+    }
 }
 
 /// The batches of a part of a scan.
@@ -303,5 +336,23 @@ impl Iterator for UnitRows {
     fn next(&mut self) -> Option<Self::Item> {
         let block = self.blocks.next()?;
         Some(block.and_then(|block| block.to_batch(self.blocks.shared())))
+    }
+}
+
+/// The batches of a part of a scan, with the numbers of symbols.
+#[derive(Debug)]
+pub struct NumberedRows {
+    blocks: UnitBlocks,
+    schema: SchemaRef,
+}
+
+impl Iterator for NumberedRows {
+    /// No batch where a symbol has no number: when a dictionary is too full to number what a segment holds,
+    /// or where rows are older than a column with a default.
+    type Item = Result<Option<RecordBatch>, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let block = self.blocks.next()?;
+        Some(block.and_then(|block| block.to_numbered_batch(self.blocks.shared(), &self.schema)))
     }
 }

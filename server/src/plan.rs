@@ -25,6 +25,8 @@
 //! | [`catalog_table`] | relations of the catalog as tables |
 //! | [`provider`], [`scan`], [`predicate`] | a collection as a table, its scan, what a scan can skip |
 //! | [`latest`] | the last row of each series |
+//! | [`runs`] | aggregation by runs of equal keys |
+//! | [`workers`] | threads for operators that read a scan by themselves |
 //! | [`row_expressions`] | expressions over rows on their way in: RETURNING, COPY … WHERE |
 //! | [`direct`] | scans of a few rows, without all of this |
 //! | [`options`] | what functions know of the session |
@@ -56,7 +58,9 @@ pub mod resolve;
 pub mod rewrite;
 pub mod row_expressions;
 pub mod rows;
+pub mod runs;
 pub mod scan;
 pub mod series;
 pub mod sets;
 pub mod types;
+mod workers;

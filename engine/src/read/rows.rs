@@ -9,7 +9,7 @@ use arrow::array::{
 };
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{FilterBuilder, FilterPredicate, cast, take};
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::{DataType, Int32Type, SchemaRef};
 use arrow::error::ArrowError;
 use tidemark_catalog::ids::SegmentId;
 
@@ -148,6 +148,30 @@ pub(crate) fn build_batch(shared: &Shared, block: &UnitBlock) -> Result<RecordBa
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(&shared.schema), columns, &options)?)
+}
+
+/// The same with the numbers of symbols; `None` when a symbol has no number.
+pub(crate) fn build_numbered_batch(
+    shared: &Shared,
+    block: &UnitBlock,
+    schema: &SchemaRef,
+) -> Result<Option<RecordBatch>, ReadError> {
+    let rows = &block.rows;
+    let cut = rows.cutter();
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    for (field, id) in schema.fields().iter().zip(&shared.request.columns) {
+        let array = match block.arrays.get(id) {
+            Some(array) => Some(cut.cut(array)?),
+            None => shared.missing.array(*id, rows.len())?,
+        };
+        let array = array.unwrap_or_else(|| new_null_array(field.data_type(), rows.len()));
+        if shared.symbols.get(*id).is_some() && *array.data_type() != DataType::Int32 {
+            return Ok(None);
+        }
+        columns.push(array);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    Ok(Some(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?))
 }
 
 /// The columns that tell where each row is.

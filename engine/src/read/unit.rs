@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use tidemark_catalog::ids::{ColumnId, SegmentId};
 
 use crate::error::ReadError;
-use crate::read::rows::{Rows, build_batch};
+use crate::read::rows::{Rows, build_batch, build_numbered_batch};
 use crate::read::{ScanUnit, Shared, Unit};
 use crate::segment::reader::SegmentBlocks;
 use crate::snapshot::SnapshotChunk;
@@ -29,6 +30,15 @@ impl UnitBlock {
     /// The wanted rows as readers get them.
     pub(crate) fn to_batch(&self, shared: &Shared) -> Result<RecordBatch, ReadError> {
         build_batch(shared, self)
+    }
+
+    /// The same with the numbers of symbols, when all of them have numbers.
+    pub(crate) fn to_numbered_batch(
+        &self,
+        shared: &Shared,
+        schema: &SchemaRef,
+    ) -> Result<Option<RecordBatch>, ReadError> {
+        build_numbered_batch(shared, self, schema)
     }
 }
 

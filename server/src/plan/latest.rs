@@ -9,7 +9,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
@@ -41,6 +40,7 @@ use crate::plan::errors::external;
 use crate::plan::predicate::to_predicate;
 use crate::plan::provider::{CollectionTable, StatementData, as_collection};
 use crate::plan::scan::{ScanDescription, count_pruning, to_schema};
+use crate::plan::workers::{Parts, share_out};
 
 /// Recognises the last row of each series in a logical plan.
 #[derive(Debug)]
@@ -251,7 +251,7 @@ impl ExecutionPlan for LatestScan {
         count_pruning(&self.metrics, partition, self.latest.statistics());
         let search = Search {
             latest: Arc::clone(&self.latest),
-            threads: self.threads.min(self.latest.unit_count()).max(1),
+            threads: self.threads,
             memory: MemoryConsumer::new("LatestScan").register(context.memory_pool()),
         };
         let schema = Arc::clone(&self.schema);
@@ -282,15 +282,6 @@ struct Search {
     memory: MemoryReservation,
 }
 
-/// Tells threads that nobody waits for them any more.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 impl Search {
     async fn run(self) -> Result<Vec<RecordBatch>> {
         let found = match self.find(SeriesForm::Numbers).await? {
@@ -307,23 +298,11 @@ impl Search {
     }
 
     async fn find(&self, form: SeriesForm) -> Result<Option<Found>> {
-        let next = Arc::new(AtomicUsize::new(0));
-        let stop = StopOnDrop(Arc::default());
-        let tasks: Vec<_> = (0..self.threads)
-            .map(|_| {
-                let (latest, next, stop) = (Arc::clone(&self.latest), Arc::clone(&next), Arc::clone(&stop.0));
-                SpawnedTask::spawn_blocking(move || {
-                    let units = std::iter::from_fn(|| {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        (at < latest.unit_count() && !stop.load(Ordering::Relaxed)).then_some(at)
-                    });
-                    latest.find(units, form).map_err(external)
-                })
-            })
-            .collect();
+        let latest = Arc::clone(&self.latest);
+        let unit_count = latest.unit_count();
+        let work = move |units: Parts| latest.find(units, form).map_err(external);
         let mut all: Option<Found> = None;
-        for task in tasks {
-            let found = task.await.map_err(|error| DataFusionError::External(Box::new(error)))??;
+        for found in share_out(self.threads, unit_count, work).await? {
             let Some(found) = found else { return Ok(None) };
             self.memory.try_grow(found.memory_bytes())?;
             all = Some(match all {

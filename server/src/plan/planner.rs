@@ -21,6 +21,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::OptimizerRule;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
@@ -42,6 +43,7 @@ use crate::plan::ordered;
 use crate::plan::provider::{CollectionTable, StatementData};
 use crate::plan::resolve::resolve_plan;
 use crate::plan::rewrite;
+use crate::plan::runs::RunRule;
 use crate::plan::series;
 use crate::plan::types::PostgresTypes;
 use crate::sql::delete::TARGET_NAMESPACE;
@@ -92,8 +94,10 @@ impl Planner {
         sql.collect_spans = true;
         let defaults = SessionStateBuilder::new_with_default_features().build();
         let rules = optimizer_rules(&defaults);
+        let physical_rules = physical_rules(&defaults);
         let template = SessionStateBuilder::new_from_existing(defaults).with_config(options);
-        let mut template = template.with_optimizer_rules(rules).build();
+        let template = template.with_optimizer_rules(rules);
+        let mut template = template.with_physical_optimizer_rules(physical_rules).build();
         functions::register(&mut template)?;
         Ok(Planner {
             template,
@@ -192,6 +196,12 @@ impl Planner {
         state.mark_start_execution();
         state
     }
+}
+
+/// DataFusion's rules for physical plans after ours, which sees an aggregation before its rows are divided.
+fn physical_rules(defaults: &SessionState) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let ours: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(RunRule);
+    std::iter::once(ours).chain(defaults.physical_optimizers().iter().cloned()).collect()
 }
 
 /// DataFusion's rules, with ours before the one that would take the shape that ours looks for.

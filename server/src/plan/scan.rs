@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, ScalarValue, Statistics, internal_err};
@@ -24,7 +24,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::stream;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
-use tidemark_engine::read::{RowIds, Scan, ScanRequest, ScanStatistics, UnitRows};
+use tidemark_engine::read::{NumberedRows, RowIds, Scan, ScanRequest, ScanStatistics, UnitRows};
 use tidemark_engine::snapshot::CollectionSnapshot;
 
 use crate::plan::errors::external;
@@ -70,6 +70,64 @@ impl CollectionScan {
             metrics: ExecutionPlanMetricsSet::new(),
             next: Arc::default(),
         }
+    }
+
+    /// Whether all rows that fulfil its predicates are read.
+    pub(crate) fn reads_all(&self) -> bool {
+        self.limit.is_none() && self.scan.request().row_ids == RowIds::NotGiven
+    }
+
+    /// Whether a column holds symbols.
+    pub(crate) fn is_symbol(&self, column: usize) -> bool {
+        self.scan.is_symbol(column)
+    }
+
+    /// Whether a column is the time key.
+    pub(crate) fn is_time_key(&self, column: usize) -> bool {
+        let time_key = self.snapshot.collection().timeseries().time_key;
+        self.scan.request().columns.get(column) == Some(&time_key)
+    }
+
+    /// The schema of [`CollectionScan::read_numbered`]: symbols are numbers.
+    pub(crate) fn numbered_schema(&self) -> SchemaRef {
+        let numbered = self.scan.numbered_schema();
+        let fields = self.schema.fields().iter().zip(numbered.fields()).enumerate();
+        let fields = fields.map(|(at, (field, numbered))| match self.is_symbol(at) {
+            true => Arc::clone(numbered),
+            false => Arc::clone(field),
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// How many parts it has, for an operator that reads them by itself.
+    pub(crate) fn part_count(&self) -> usize {
+        self.scan.units().len()
+    }
+
+    /// Tells what is skipped, on behalf of an operator that reads the parts by itself.
+    pub(crate) fn count_pruning(&self) {
+        count_pruning(&self.metrics, 0, self.scan.statistics());
+    }
+
+    /// The rows of a part, with the numbers of symbols.
+    ///
+    /// # Errors
+    /// A segment is missing or damaged.
+    pub(crate) fn read_numbered(&self, part: usize) -> Result<NumberedRows> {
+        self.scan.read_numbered(&self.scan.units()[part]).map_err(external)
+    }
+
+    /// The texts of symbols.
+    ///
+    /// # Errors
+    /// The column holds no symbols.
+    pub(crate) fn symbol_texts(&self, column: usize, numbers: ArrayRef) -> Result<ArrayRef> {
+        self.scan.symbol_texts(column, numbers).map_err(external)
+    }
+
+    /// Where an operator that reads the parts by itself counts their rows.
+    pub(crate) fn read_metrics(&self, partition: usize) -> BaselineMetrics {
+        BaselineMetrics::new(&self.metrics, partition)
     }
 
     /// How many rows there are, when nothing is filtered out.
