@@ -30,8 +30,16 @@ from peers.postgres_peer import Postgres
 from peers.tidemark_peer import Tidemark
 
 MIB = 1 << 20
-INSERT_TABLE = "CREATE TABLE readings (ts timestamptz NOT NULL, host text, v double precision)"
-INSERT_SCRIPT = "\\set h random(1, 4000)\nINSERT INTO readings VALUES (now(), 'host_' || :h, :h * 0.5);\n"
+INSERT_TABLE = "CREATE TABLE readings (ts timestamptz NOT NULL, host integer, name text, v double precision)"
+DRAW = "\\set h random(1, 4000)\n\\set v random(0, 100)\n"
+INSERTS = {
+    "INSERT of single rows, prepared, 16 connections": (
+        f"{DRAW}INSERT INTO readings VALUES (now(), :h, 'name', :v);\n"
+    ),
+    "the same, computed from parameters": (
+        f"{DRAW}INSERT INTO readings VALUES (now(), :h, 'name_' || :h, :v * 0.5);\n"
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,14 +156,14 @@ class Runs:
             peer.stop()
             shutil.rmtree(peer.settings.directory, ignore_errors=True)
 
-    def insert(self, kind: type) -> dict:
+    def insert(self, kind: type, statement: str) -> dict:
         """Single rows by pgbench: 16 connections, a prepared statement."""
         peer = self.peer(kind)
         try:
             options = " WITH (kind = 'timeseries', time_key = 'ts')" if kind is Tidemark else ""
             peer.client.execute(INSERT_TABLE + options)
             script = self.work / "insert.sql"
-            script.write_text(INSERT_SCRIPT)
+            script.write_text(statement)
             place = dict(part.split("=") for part in peer.where.split())
             command = ["pgbench", "-n", "-M", "prepared", "-c", "16", "-j", "2", "-f", str(script)]
             command += ["-T", str(self.options.insert_seconds), "-h", place["host"], "-p", place["port"]]
@@ -234,12 +242,13 @@ def measure(options: argparse.Namespace, runs: Runs, work: Path) -> list[dict]:
                 loads[kind.name].append(runs.load(kind, case, made[1]))
         measured.append({"name": case.name, **{name: middle(of) for name, of in loads.items()}})
         say(line_of(measured[-1]))
-    name = "INSERT of single rows, prepared, 16 connections"
-    if not options.only or options.only in name:
+    for name, statement in INSERTS.items():
+        if options.only and options.only not in name:
+            continue
         loads = {"tidemark": [], "postgres": []}
         for _ in range(options.rounds):
             for kind in (Tidemark, Postgres):
-                loads[kind.name].append(runs.insert(kind))
+                loads[kind.name].append(runs.insert(kind, statement))
         measured.append({"name": name, **{peer: middle(of) for peer, of in loads.items()}})
         say(line_of(measured[-1]))
     return measured

@@ -6,12 +6,13 @@
 //! 1. [`RunRule`] recognises an aggregation of a whole scan whose keys are symbols, instants or flags, and
 //!    puts a [`RunAggregate`] in the place of DataFusion's two steps.
 //! 2. Threads share out the parts of the scan. Of each batch a thread finds the runs of equal keys, looks up
-//!    the group of each run once ([`groups`]), and hands values and groups to DataFusion's accumulators.
+//!    the group of each run once ([`groups`]), and adds up the values ([`accumulate`]).
 //! 3. What the threads made is merged by key, and numbers become texts again.
 //!
 //! When memory does not suffice for all groups, or a symbol has no number, DataFusion's plan runs instead; it
 //! can spill.
 
+mod accumulate;
 mod groups;
 
 use std::fmt;
@@ -25,7 +26,6 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
@@ -43,7 +43,8 @@ use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
 use crate::plan::errors::external;
-use crate::plan::runs::groups::{Groups, KeyColumn};
+use crate::plan::runs::accumulate::Accumulator;
+use crate::plan::runs::groups::{Groups, KeyColumn, Run};
 use crate::plan::scan::{CollectionScan, to_schema};
 use crate::plan::workers::{Parts, share_out};
 
@@ -291,7 +292,7 @@ impl ExecutionPlan for RunAggregate {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let run = Run {
+        let run = Execution {
             work: Arc::clone(&self.work),
             fallback: Arc::clone(&self.fallback),
             threads: self.threads,
@@ -314,7 +315,7 @@ fn reset(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
 }
 
 /// An execution.
-struct Run {
+struct Execution {
     work: Arc<Work>,
     fallback: Arc<dyn ExecutionPlan>,
     threads: usize,
@@ -322,7 +323,7 @@ struct Run {
     metrics: BaselineMetrics,
 }
 
-impl Run {
+impl Execution {
     async fn start(self) -> Result<SendableRecordBatchStream> {
         let memory = MemoryConsumer::new("RunAggregate").register(self.context.memory_pool());
         let Some(groups) = self.aggregate(&memory).await? else {
@@ -373,22 +374,34 @@ impl Run {
 /// Groups with what is known of each.
 struct Aggregated {
     groups: Groups,
-    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    accumulators: Vec<Accumulator>,
+    /// Reused from batch to batch.
+    runs: Vec<Run>,
+}
+
+/// Rows with their runs.
+struct Batch<'a> {
+    rows: &'a RecordBatch,
+    runs: &'a [Run],
+    /// The group of each row, when somebody needed it.
+    of_rows: Option<Vec<usize>>,
+    /// How many groups there are by now.
+    group_count: usize,
 }
 
 impl Aggregated {
     fn new(work: &Work) -> Result<Aggregated> {
-        let accumulators = work.aggregates.iter().map(|it| it.function.create_groups_accumulator());
+        let accumulators = work.aggregates.iter().map(|it| Accumulator::new(it, &work.input_schema));
         Ok(Aggregated {
             groups: Groups::new(work.keys.len(), matches!(work.keys[..], [Key::Symbol(_)])),
             accumulators: accumulators.collect::<Result<_>>()?,
+            runs: Vec::new(),
         })
     }
 
     /// Aggregates some parts of the scan; `None` when memory does not suffice or a symbol has no number.
     fn read(work: &Work, parts: Parts, memory: &MemoryReservation) -> Result<Option<Aggregated>> {
         let mut made = Aggregated::new(work)?;
-        let mut of_rows = Vec::new();
         let scan = work.scan();
         let metrics = scan.read_metrics(parts.thread());
         for part in parts {
@@ -396,7 +409,7 @@ impl Aggregated {
                 let Some(batch) = batch.map_err(external)? else { return Ok(None) };
                 metrics.record_output(batch.num_rows());
                 let batch = to_schema(&batch, &work.input_schema)?;
-                made.add(work, &batch, &mut of_rows)?;
+                made.add(work, &batch)?;
             }
             if memory.try_resize(made.memory_bytes()).is_err() {
                 return Ok(None);
@@ -405,38 +418,29 @@ impl Aggregated {
         Ok(Some(made))
     }
 
-    fn add(&mut self, work: &Work, batch: &RecordBatch, of_rows: &mut Vec<usize>) -> Result<()> {
-        let keys = work.keys.iter().map(|key| key_column(key, batch)).collect::<Result<Vec<_>>>()?;
-        of_rows.clear();
-        self.groups.find(&keys, batch.num_rows(), of_rows);
+    fn add(&mut self, work: &Work, rows: &RecordBatch) -> Result<()> {
+        let keys = work.keys.iter().map(|key| key_column(key, rows)).collect::<Result<Vec<_>>>()?;
+        self.runs.clear();
+        self.groups.find(&keys, rows.num_rows(), &mut self.runs);
         let group_count = self.groups.len();
-        for (aggregate, accumulator) in work.aggregates.iter().zip(&mut self.accumulators) {
-            let values =
-                aggregate.arguments.iter().map(|it| it.evaluate(batch)?.into_array(batch.num_rows()));
-            let values = values.collect::<Result<Vec<ArrayRef>>>()?;
-            let filter = aggregate.filter.as_ref();
-            let filter = filter.map(|it| it.evaluate(batch)?.into_array(batch.num_rows())).transpose()?;
-            let filter = filter.as_ref().map(|it| it.as_boolean());
-            accumulator.update_batch(&values, of_rows, filter, group_count)?;
-        }
-        Ok(())
+        let mut batch = Batch { rows, runs: &self.runs, of_rows: None, group_count };
+        let mut pairs = work.aggregates.iter().zip(&mut self.accumulators);
+        pairs.try_for_each(|(aggregate, accumulator)| accumulator.add(aggregate, &mut batch))
     }
 
     fn merge(&mut self, other: Aggregated) -> Result<()> {
-        let Aggregated { groups, accumulators } = other;
-        let places = self.groups.merge(&groups);
-        for (ours, mut theirs) in self.accumulators.iter_mut().zip(accumulators) {
-            ours.merge_batch(&theirs.state(EmitTo::All)?, &places, self.groups.len())?;
-        }
-        Ok(())
+        let places = self.groups.merge(&other.groups);
+        let group_count = self.groups.len();
+        let mut pairs = self.accumulators.iter_mut().zip(other.accumulators);
+        pairs.try_for_each(|(ours, theirs)| ours.merge(theirs, &places, group_count))
     }
 
     fn memory_bytes(&self) -> usize {
-        self.groups.memory_bytes() + self.accumulators.iter().map(|it| it.size()).sum::<usize>()
+        self.groups.memory_bytes() + self.accumulators.iter().map(Accumulator::memory_bytes).sum::<usize>()
     }
 
     /// The rows of the answer.
-    fn finish(mut self, work: &Work) -> Result<RecordBatch> {
+    fn finish(self, work: &Work) -> Result<RecordBatch> {
         let fields = work.schema.fields();
         let mut columns = Vec::with_capacity(fields.len());
         for (at, (key, field)) in work.keys.iter().zip(fields.iter()).enumerate() {
@@ -449,10 +453,11 @@ impl Aggregated {
                 Key::Value(_) => key_array(&values, field.data_type())?,
             });
         }
-        for accumulator in &mut self.accumulators {
-            columns.push(accumulator.evaluate(EmitTo::All)?);
+        let group_count = self.groups.len();
+        for accumulator in self.accumulators {
+            columns.push(accumulator.finish(group_count)?);
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(self.groups.len()));
+        let options = RecordBatchOptions::new().with_row_count(Some(group_count));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&work.schema), columns, &options)?)
     }
 }

@@ -4,6 +4,7 @@
 //! values of its keys and then a word with a bit for each key that is NULL (its value is 0).
 
 use std::hash::BuildHasher;
+use std::ops::Range;
 
 use datafusion::arrow::array::{Array, Int32Array, Int64Array};
 use datafusion::arrow::buffer::NullBuffer;
@@ -57,6 +58,27 @@ fn mark<T: PartialEq>(values: &[T], changes: &mut [bool]) {
     }
 }
 
+/// Rows of a batch that follow one another and are of one group.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) group: usize,
+    pub(super) rows: Range<usize>,
+}
+
+impl Run {
+    /// How many rows it has.
+    pub(super) fn len(&self) -> i64 {
+        i64::try_from(self.rows.len()).expect("a batch is small")
+    }
+}
+
+/// The group of each row.
+pub(super) fn group_of_rows(runs: &[Run]) -> Vec<usize> {
+    let mut of_rows = Vec::with_capacity(runs.last().map_or(0, |run| run.rows.end));
+    runs.iter().for_each(|run| of_rows.resize(run.rows.end, run.group));
+    of_rows
+}
+
 /// The groups that were met.
 #[derive(Debug)]
 pub(super) struct Groups {
@@ -98,8 +120,8 @@ impl Groups {
         self.key_count + 1
     }
 
-    /// Appends the group of each row.
-    pub(super) fn find(&mut self, keys: &[KeyColumn], row_count: usize, of_rows: &mut Vec<usize>) {
+    /// Finds the runs of a batch.
+    pub(super) fn find(&mut self, keys: &[KeyColumn], row_count: usize, runs: &mut Vec<Run>) {
         let mut changes = std::mem::take(&mut self.changes);
         changes.clear();
         changes.resize(row_count, false);
@@ -109,7 +131,7 @@ impl Groups {
             let run = changes[start + 1..].iter().position(|change| *change);
             let end = run.map_or(row_count, |length| start + 1 + length);
             let group = self.group_of(keys, start);
-            of_rows.resize(of_rows.len() + end - start, group);
+            runs.push(Run { group, rows: start..end });
             start = end;
         }
         self.changes = changes;
@@ -196,9 +218,10 @@ mod tests {
     }
 
     fn find(groups: &mut Groups, keys: &[KeyColumn], row_count: usize) -> Vec<usize> {
-        let mut of_rows = Vec::new();
-        groups.find(keys, row_count, &mut of_rows);
-        of_rows
+        let mut runs = Vec::new();
+        groups.find(keys, row_count, &mut runs);
+        assert!(runs.windows(2).all(|pair| pair[0].rows.end == pair[1].rows.start), "{runs:?}");
+        group_of_rows(&runs)
     }
 
     #[test]
