@@ -3,6 +3,7 @@
 //! - casts become functions that follow PostgreSQL's rules (rounding, texts, errors), and so do
 //!   forms of expressions that DataFusion has not or reads otherwise ([`forms`]);
 //! - constants have PostgreSQL's types ([`constants`]);
+//! - subqueries in VALUES are taken out of it ([`values`]);
 //! - `pg_catalog.f()` is `f()`; names of functions are those DataFusion knows;
 //! - output columns without a name get PostgreSQL's, and equal names are told apart for DataFusion by
 //!   a suffix that [`naming::output_name`] takes off again.
@@ -24,6 +25,7 @@ pub mod forms;
 pub mod grouping;
 pub mod naming;
 pub mod sources;
+pub mod values;
 
 /// Rewrites a query in place.
 ///
@@ -49,6 +51,9 @@ impl VisitorMut for Rewriter {
     type Break = SqlError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
+        if let Err(error) = values::rewrite(&mut query.body) {
+            return ControlFlow::Break(error);
+        }
         naming::name_outputs(&mut query.body);
         flow(prepare_query(query))
     }
