@@ -44,6 +44,7 @@ use crate::plan::resolve::resolve_plan;
 use crate::plan::rewrite;
 use crate::plan::series;
 use crate::plan::types::PostgresTypes;
+use crate::sql::defaults::check_places;
 use crate::sql::delete::TARGET_NAMESPACE;
 use crate::sql::functions;
 use crate::sql::names::Resolver;
@@ -113,6 +114,7 @@ impl Planner {
     /// # Errors
     /// As PostgreSQL says them.
     pub fn plan(&self, query: &ast::Query, context: &PlanContext<'_>) -> SqlResult<LogicalPlan> {
+        check_places(query, context.text)?;
         let mut query = query.clone();
         rewrite::rewrite_query(&mut query)?;
         let mut options = self.template.config().options().as_ref().clone();
