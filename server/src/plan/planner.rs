@@ -116,7 +116,7 @@ impl Planner {
     pub fn plan(&self, query: &ast::Query, context: &PlanContext<'_>) -> SqlResult<LogicalPlan> {
         check_places(query, context.text)?;
         let mut query = query.clone();
-        rewrite::rewrite_query(&mut query)?;
+        rewrite::rewrite_query(&mut query, context.parameters)?;
         let mut options = self.template.config().options().as_ref().clone();
         options.execution.time_zone = Some(context.time_zone.to_string());
         let operators: Arc<dyn ExprPlanner> =

@@ -10,13 +10,20 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::arrow::datatypes::FieldRef;
 use sqlparser::ast::{
-    Distinct, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, LimitClause,
+    CastKind, Distinct, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, LimitClause,
     NamedWindowExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
     WindowFrame, WindowFrameBound, WindowType,
 };
+use tidemark_catalog::types::ColumnType;
 
 use crate::error::{SqlError, SqlResult};
+use crate::pgtype::types::{NO_TYPMOD, arrow_pg_type, column_pg_type, column_typmod};
+use crate::plan::parameters::parameter_number;
+use crate::plan::rewrite::forms::call;
+use crate::sql::functions::cast::function_name;
+use crate::sql::types::column_type;
 use crate::sqlstate;
 
 pub mod aggregates;
@@ -27,18 +34,38 @@ pub mod naming;
 pub mod sources;
 pub mod values;
 
-/// Rewrites a query in place.
+/// Rewrites a query in place. `parameters` are the types of those that have one.
 ///
 /// # Errors
 /// A type in it does not exist, or a form of it is not supported.
-pub fn rewrite_query(query: &mut Query) -> SqlResult<()> {
-    match VisitMut::visit(query, &mut Rewriter) {
+pub fn rewrite_query(query: &mut Query, parameters: &[Option<FieldRef>]) -> SqlResult<()> {
+    match VisitMut::visit(query, &mut Rewriter { parameters }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
 }
 
-struct Rewriter;
+struct Rewriter<'a> {
+    parameters: &'a [Option<FieldRef>],
+}
+
+impl Rewriter<'_> {
+    /// A parameter that is cast, where it has another type, or where the type says how many digits or
+    /// characters it may have; and one of type `numeric`, which has as many digits as its value.
+    fn cast_of_parameter(&self, expr: &Expr) -> SqlResult<Option<Expr>> {
+        let Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: inner, data_type, .. } = expr
+        else {
+            return Ok(None);
+        };
+        let known = parameter_number(inner).and_then(|at| self.parameters.get(at)?.as_ref());
+        let Some(known) = known.map(|field| arrow_pg_type(field)) else { return Ok(None) };
+        let target = column_type(data_type)?;
+        if known != column_pg_type(&target) || column_typmod(&target) != NO_TYPMOD {
+            return Ok(Some(call(&function_name(&target), vec![inner.as_ref().clone()])));
+        }
+        Ok((target == ColumnType::Numeric(None)).then(|| inner.as_ref().clone()))
+    }
+}
 
 fn flow(done: SqlResult<()>) -> ControlFlow<SqlError> {
     match done {
@@ -47,7 +74,7 @@ fn flow(done: SqlResult<()>) -> ControlFlow<SqlError> {
     }
 }
 
-impl VisitorMut for Rewriter {
+impl VisitorMut for Rewriter<'_> {
     type Break = SqlError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
@@ -69,6 +96,14 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        match self.cast_of_parameter(expr) {
+            Ok(None) => {}
+            Ok(Some(cast)) => {
+                *expr = cast;
+                return ControlFlow::Continue(());
+            }
+            Err(error) => return ControlFlow::Break(error),
+        }
         let done = forms::rewrite(expr);
         if let Expr::Function(function) = expr {
             if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
