@@ -34,7 +34,9 @@ use crate::sql::insert::constants::ConstantRows;
 use crate::sql::insert::unnest::{ArrayParameter, arrays_of};
 use crate::sql::names::{self, Resolver, relation_name};
 use crate::sql::queries::select_from;
-use crate::sql::rows::{Target, not_assignable, to_columns, to_filled_batch, write_error};
+use crate::sql::rows::Target;
+use crate::sql::rows::batches::{to_columns, to_filled_batch};
+use crate::sql::rows::errors::{not_assignable, write_error};
 use crate::sqlstate;
 
 pub mod conflict;

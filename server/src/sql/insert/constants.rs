@@ -19,7 +19,8 @@ use crate::pgtype::types::{NO_TYPMOD, column_pg_type, column_typmod, family};
 use crate::plan::parameters::parameter_number;
 use crate::sql::defaults::is_default;
 use crate::sql::names;
-use crate::sql::rows::{RowsBuilder, Target, Values};
+use crate::sql::rows::builder::RowsBuilder;
+use crate::sql::rows::{Target, Values};
 use crate::sql::types::column_type;
 
 /// Rows of constants and parameters.
