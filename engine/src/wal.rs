@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`format`] | the bytes of files, frames and records |
 //! | [`codec`] | rows in the body of a record |
-//! | [`writer`] | appending, group commit |
+//! | [`writer`] | appending; its `commit` writes and syncs for all who wait |
 //! | [`reader`] | reading back after a restart: torn tail or damage |
 
 use std::path::PathBuf;

@@ -34,7 +34,7 @@ use crate::ingest::rows::Gatherer;
 use crate::ingest::write::Ready;
 use crate::metrics::Protocol;
 use crate::server::Server;
-use crate::sql::rows::{Written, write_durably};
+use crate::sql::rows::commit::{Written, write_durably};
 
 pub mod fields;
 mod make;

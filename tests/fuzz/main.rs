@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidemark_engine::fuzzing;
-use tidemark_server::lineprotocol::scan::{After, Scanner, name, split_series};
+use tidemark_server::lineprotocol::scan::names::{name, split_series};
+use tidemark_server::lineprotocol::scan::{After, Scanner};
 use tidemark_tests::server::source_path;
 
 use crate::mutate::{Random, mutated};

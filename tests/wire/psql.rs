@@ -85,18 +85,51 @@ fn every_command_of_psql_about_the_catalogs_is_answered() {
     let server = Server::start();
     answer(&server, "CREATE TABLE t (ts timestamptz, v int4) WITH (kind = 'timeseries', time_key = 'ts')");
     let commands = [
-        "d a A Ac Af Ao Ap b c C config d D dp E es et eu ew F Fd Ft g i l L m n o O p P rds Rp Rs s S t T u v",
-        "x X y f",
+        "d a A Ac Af Ao Ap b c C config d D dp E es et eu ew f fa fn fp ft fw F Fd Fp Ft g i it l L m n o O",
+        "p P Pi Pn Pt rds Rp Rs s S t ti tvs T u v x X y",
     ];
     // One process for each would take long.
     let mut all = psql(&server, "");
     all.args(["-v", "ON_ERROR_STOP=0"]);
     for command in commands.iter().flat_map(|line| line.split(' ')) {
-        for suffix in ["", "+", "S", " *.*", "+ t"] {
+        for suffix in ["", "+", "S", "S+", " *.*", "+ t", " public.*", "S+ pg_catalog.*", " t*", " \"T\""] {
             let letters = if command == "d" { "" } else { command };
             all.args(["-c".to_owned(), format!("\\echo {letters}{suffix}"), "-c".to_owned()]);
             all.arg(format!("\\d{letters}{suffix}"));
         }
+    }
+    let others = [
+        "\\dAc btree integer",
+        "\\dAc+ btree",
+        "\\dAf btree integer",
+        "\\dAf+ btree",
+        "\\dAo btree integer_ops",
+        "\\dAo+ btree",
+        "\\dAp btree integer_ops",
+        "\\dAp+ btree",
+        "\\dd t",
+        "\\ddp",
+        "\\dfS+ abs integer",
+        "\\doS + integer integer",
+        "\\drds tidemark tidemark",
+        "\\dconfig w*",
+        "\\l",
+        "\\l+",
+        "\\l tide*",
+        "\\z",
+        "\\z t",
+        "\\sf abs(integer)",
+        "\\sf+ now()",
+        "\\sv pg_views",
+        "\\sv+ pg_tables",
+        "\\lo_list",
+        "\\conninfo",
+        "\\encoding",
+        "\\d information_schema.columns",
+        "\\d+ tidemark.*",
+    ];
+    for command in others {
+        all.args(["-c", command]);
     }
     let Output { stdout, stderr, .. } = run(&mut all, &missing());
     let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
@@ -196,4 +229,21 @@ fn a_role_that_was_made_has_its_own_password_and_no_rights() {
     takeover.env("PGPASSWORD", "second").args(["-c", "ALTER ROLE tidemark PASSWORD 'mine'"]);
     let output = run(&mut takeover, &missing());
     assert!(texts(&output).1.contains("permission denied") || texts(&output).1.contains("must be superuser"));
+    // psql's \password asks how to compute a verifier, and sends that instead of the password.
+    let verifier = "SCRAM-SHA-256$4096:Tc8FhnQKiC6aZN3aKSIP4A==$fU5uzWPmdMuJNAi/CjmZpx727rlkjCU3NqE6g1qbEGM=:\
+                    ZqUSLCeCEJgfojSRrVU7vcG3FhHjoj5iKwUGGFlfXNA=";
+    let mut change = psql(&server, "user=reader");
+    change.env("PGPASSWORD", "second");
+    change.args([
+        "-c",
+        "SHOW password_encryption",
+        "-c",
+        &format!("ALTER USER reader PASSWORD '{verifier}'"),
+    ]);
+    assert_eq!(output_of(change, missing()), "scram-sha-256\n");
+    assert_eq!(who("from psql").0, "reader\n");
+    assert!(who(verifier).1.contains("password authentication failed"));
+    let mut broken = psql(&server, "user=reader");
+    broken.env("PGPASSWORD", "from psql").args(["-c", "ALTER USER reader PASSWORD 'SCRAM-SHA-256$1:a$b:c'"]);
+    assert!(texts(&run(&mut broken, &missing())).1.contains("begins like a SCRAM verifier"));
 }

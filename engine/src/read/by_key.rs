@@ -148,15 +148,7 @@ impl Engine {
         wanted: &[ColumnId],
     ) -> Result<Existing, ReadError> {
         let (snapshot, deletes) = self.inner().snapshot_of_log(id)?;
-        let collection = snapshot.collection();
-        let keys = Arc::new(BatchKeys::new(collection, batch)?);
-        let mut search = Search::new(&snapshot, &keys, wanted);
-        search.in_own(own)?;
-        search.in_memtables()?;
-        search.in_segments(batch)?;
-        let (places, columns) = search.finish()?;
-        let (lsn, schema) = (snapshot.lsn(), collection.schema.version());
-        Ok(Existing { keys, lsn, deletes, schema, places, columns })
+        existing_in(&snapshot, deletes, batch, own, wanted)
     }
 
     /// Tells when all that has a place in the log up to a position is as durable as is asked for; nothing
@@ -170,6 +162,25 @@ impl Engine {
         }
         self.inner().append_nothing(durability).map(Some)
     }
+}
+
+/// What is there as a snapshot sees it; `deletes` are counted at the same moment.
+fn existing_in(
+    snapshot: &CollectionSnapshot,
+    deletes: u64,
+    batch: &WriteBatch,
+    own: Option<&OwnRows>,
+    wanted: &[ColumnId],
+) -> Result<Existing, ReadError> {
+    let collection = snapshot.collection();
+    let keys = Arc::new(BatchKeys::new(collection, batch)?);
+    let mut search = Search::new(snapshot, &keys, wanted);
+    search.in_own(own)?;
+    search.in_memtables()?;
+    search.in_segments(batch)?;
+    let (places, columns) = search.finish()?;
+    let (lsn, schema) = (snapshot.lsn(), collection.schema.version());
+    Ok(Existing { keys, lsn, deletes, schema, places, columns })
 }
 
 /// A search under way.
@@ -496,5 +507,106 @@ impl<'a> Gathered<'a> {
             Ok((id, if parts.is_empty() { new_empty_array(&data_type) } else { concat(&parts)? }))
         });
         columns.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::path::PathBuf;
+
+    use arrow::array::{Int64Array, TimestampMicrosecondArray};
+    use arrow::datatypes::Int64Type;
+    use tidemark_catalog::collection::{CalendarInterval, IntervalUnit, TimeseriesOptions};
+    use tidemark_catalog::ids::{BOOTSTRAP_ROLE, NAMESPACE_PUBLIC};
+    use tidemark_catalog::schema::{NewColumn, Nullability};
+    use tidemark_catalog::types::TimeUnit;
+
+    use super::*;
+    use crate::engine::{NewTimeseries, Write};
+    use crate::env::sim::World;
+    use crate::options::EngineOptions;
+    use crate::recovery::NewDirectory;
+
+    const VALUE: ColumnId = ColumnId(2);
+
+    /// An engine with a collection of numbers, of which there is one for each instant.
+    struct Numbers {
+        engine: Engine,
+        id: CollectionId,
+    }
+
+    impl Numbers {
+        fn new() -> Numbers {
+            let options = EngineOptions::new(PathBuf::from("/data"));
+            let new = NewDirectory { superuser: "tidemark".to_owned(), verifier: None };
+            let engine = Engine::open(World::new(1).env(), options, new).unwrap();
+            let time = ColumnType::Timestamptz(TimeUnit::Microsecond);
+            let day = CalendarInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Day };
+            let made = engine.create_collection(NewTimeseries {
+                namespace: NAMESPACE_PUBLIC,
+                name: "numbers".to_owned(),
+                owner: BOOTSTRAP_ROLE,
+                columns: vec![
+                    NewColumn::new("ts", time, Nullability::Required),
+                    NewColumn::new("value", ColumnType::Int8, Nullability::Required),
+                ],
+                options: TimeseriesOptions {
+                    dedup_key: vec![ColumnId(1)],
+                    ..TimeseriesOptions::new(ColumnId(1), day)
+                },
+            });
+            let id = made.unwrap().id;
+            Numbers { engine, id }
+        }
+
+        fn batch(&self, rows: &[(i64, i64)]) -> WriteBatch {
+            let times = rows.iter().map(|(time, _)| Some(*time)).collect::<TimestampMicrosecondArray>();
+            let values = rows.iter().map(|(_, value)| Some(*value)).collect::<Int64Array>();
+            let columns: Vec<(ColumnId, ArrayRef)> =
+                vec![(ColumnId(1), Arc::new(times.with_timezone("UTC"))), (VALUE, Arc::new(values))];
+            let collection = Arc::clone(&self.engine.view().collection(self.id).unwrap().collection);
+            WriteBatch::new(&collection, columns).unwrap()
+        }
+
+        fn write(&self, rows: &[(i64, i64)]) {
+            self.engine.write(vec![Write::new(self.id, self.batch(rows))], Durability::Written).unwrap();
+        }
+
+        fn snapshot(&self) -> CollectionSnapshot {
+            self.engine.inner().snapshot_of_log(self.id).unwrap().0
+        }
+
+        /// What a snapshot has at some instants.
+        fn values(&self, snapshot: &CollectionSnapshot, times: &[i64]) -> Vec<Option<i64>> {
+            let asked: Vec<(i64, i64)> = times.iter().map(|time| (*time, 0)).collect();
+            let found = existing_in(snapshot, 0, &self.batch(&asked), None, &[VALUE]).unwrap();
+            let values = found.columns()[0].1.as_primitive::<Int64Type>().clone();
+            (0..times.len()).map(|row| found.place(row).map(|place| values.value(place))).collect()
+        }
+    }
+
+    /// The index of a memtable, which readers share, names rows that an earlier snapshot does not see.
+    #[test]
+    fn a_snapshot_finds_its_own_rows_when_readers_after_it_saw_later_ones() {
+        let numbers = Numbers::new();
+        let mut snapshots = Vec::new();
+        // Each round repeats some of the keys, and one key comes twice in a write. With so many rounds
+        // the memtable puts small chunks together, and begins new ones.
+        for round in 0..40_i64 {
+            numbers.write(&[(0, round * 10), (round % 5 + 1, round * 10 + 1), (0, round * 10 + 2)]);
+            snapshots.push((round, numbers.snapshot()));
+        }
+        // The last reader comes first, and brings the index up to the end.
+        let times = [0, 1, 2, 3, 4, 5, 6];
+        for (round, snapshot) in snapshots.iter().rev() {
+            let expected = times.map(|time| match time {
+                0 => Some(round * 10 + 2),
+                6 => None,
+                // The last round up to this one that wrote the key.
+                time => (0..=*round).rev().find(|round| round % 5 + 1 == time).map(|round| round * 10 + 1),
+            });
+            assert_eq!(numbers.values(snapshot, &times), expected, "after round {round}");
+        }
     }
 }

@@ -28,7 +28,7 @@ use crate::ingest::rows::{Gatherer, NewSeries, Reading, RowSeries};
 use crate::ingest::series::{Series, SeriesCache, Tag};
 use crate::ingest::table::Table;
 use crate::ingest::{OnBadRow, Options, Refused, Rejected, Source};
-use crate::sql::rows::write_error;
+use crate::sql::rows::errors::write_error;
 use crate::sqlstate;
 
 /// How often what is missing is made for a request: others may drop it again.

@@ -12,7 +12,8 @@ use crate::ingest::fields::{FieldError, Value};
 use crate::ingest::rows::{Described, Gatherer, RowFailure, RowSeries};
 use crate::ingest::{Refused, RowError, Source};
 use crate::lineprotocol::Precision;
-use crate::lineprotocol::scan::{After, Scanner, name, split_series};
+use crate::lineprotocol::scan::names::{name, split_series};
+use crate::lineprotocol::scan::{After, Scanner};
 
 /// So much of a line is shown that is not right.
 const SHOWN_BYTES_MAX: usize = 200;

@@ -117,8 +117,9 @@ fn write_magnitude(out: &mut BytesMut, is_negative: bool, digits: &[u8], layout:
     write_form(out, is_negative, digits, scale, layout.form);
 }
 
-/// The digits of a quotient that PostgreSQL computes: sixteen that count and up to four more, as they
-/// are in groups of four. One is written as if it were below one, and so is every power of 10,000.
+/// The digits of a quotient that PostgreSQL shows, as far as the quotient tells: sixteen that count and up
+/// to four more, as they are in groups of four. One is written as if it were below one, and so is every
+/// power of 10,000. What is not zero is shown: it was rounded where PostgreSQL does.
 fn quotient_digits(digits: &[u8], scale: usize) -> (Vec<u8>, usize) {
     if digits == b"0" {
         return (digits.to_vec(), scale);
@@ -126,7 +127,8 @@ fn quotient_digits(digits: &[u8], scale: usize) -> (Vec<u8>, usize) {
     let before = digits.len().saturating_sub(scale);
     let is_power = digits[0] == b'1' && digits[1..].iter().all(|digit| *digit == b'0') && before % 4 == 1;
     let groups = before.div_ceil(4) - usize::from(is_power && before > 0);
-    let kept = scale.saturating_sub(4 * groups);
+    let zeros = digits.iter().rev().take_while(|digit| **digit == b'0').count();
+    let kept = scale.saturating_sub(4 * groups).max(scale.saturating_sub(zeros));
     let (head, tail) = digits.split_at(digits.len() - (scale - kept).min(digits.len()));
     let mut rounded = head.to_vec();
     if tail.first().is_some_and(|digit| *digit >= b'5') {

@@ -2,17 +2,17 @@
 //! (22012), of floats too. DataFusion's own wraps around and gives infinity.
 //!
 //! Numerics keep all their digits: a sum has those of the operand with more, a product those of both.
-//! A quotient has twenty, of which as many are shown as PostgreSQL computes.
+//! A quotient is rounded where PostgreSQL rounds it ([`division`]).
 //!
 //! Operators on numbers are planned as functions, which know no order of their own: a range over an
 //! arithmetic expression of a column is not pushed into a scan.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Datum, Decimal256Array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Datum};
 use datafusion::arrow::compute::kernels::numeric;
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use datafusion::arrow::datatypes::{DataType, Decimal256Type, Float32Type, Float64Type, i256};
+use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err};
 use datafusion::logical_expr::interval_arithmetic::Interval;
@@ -24,6 +24,8 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use crate::error::SqlError;
 use crate::pgtype::decimal::QUOTIENT;
 use crate::sqlstate;
+
+mod division;
 
 /// The type of a quotient of numerics.
 pub const DIVIDED: DataType = DataType::Decimal256(QUOTIENT.precision, QUOTIENT.scale.cast_signed());
@@ -208,7 +210,7 @@ impl ScalarUDFImpl for Checked {
         let scalars = matches!((left, right), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
         let result = if result_type == DIVIDED {
             let row_count = if scalars { 1 } else { args.number_rows };
-            divide(&left.to_array(row_count)?, &right.to_array(row_count)?)?
+            division::divide(&left.to_array(row_count)?, &right.to_array(row_count)?)?
         } else {
             if is_float(&result_type) && matches!(self.operation, Operation::Divide | Operation::Modulo) {
                 check_divisor(left, right, args.number_rows)?;
@@ -314,48 +316,6 @@ fn check_range(result: &ArrayRef, left: &ColumnarValue, right: &ColumnarValue) -
     }
     let error = SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: overflow");
     Err(datafusion::common::DataFusionError::External(Box::new(error)))
-}
-
-/// Quotients of decimals of 256 bits, half away from zero.
-fn divide(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
-    let (left_scale, right_scale) = (scale_of(left)?, scale_of(right)?);
-    let (left, right) = (left.as_primitive::<Decimal256Type>(), right.as_primitive::<Decimal256Type>());
-    let ten = i256::from_i128(10);
-    let shift = i32::from(QUOTIENT.scale) + i32::from(right_scale) - i32::from(left_scale);
-    let power = ten.checked_pow(shift.unsigned_abs()).ok_or_else(overflows)?;
-    let quotient = |left: i256, right: i256| {
-        if right == i256::ZERO {
-            return Err(division_by_zero());
-        }
-        let (dividend, divisor) = match shift >= 0 {
-            true => (left.checked_mul(power), Some(right)),
-            false => (Some(left), right.checked_mul(power)),
-        };
-        let (Some(dividend), Some(divisor)) = (dividend, divisor) else { return Err(overflows()) };
-        let (quotient, rest) = (dividend.wrapping_div(divisor), dividend.wrapping_rem(divisor));
-        let (rest, whole) = (rest.wrapping_abs(), divisor.wrapping_abs());
-        if rest < whole.wrapping_sub(rest) {
-            return Ok(quotient);
-        }
-        let is_negative = (dividend < i256::ZERO) != (divisor < i256::ZERO);
-        let one = if is_negative { i256::MINUS_ONE } else { i256::ONE };
-        quotient.checked_add(one).ok_or_else(overflows)
-    };
-    let quotients = left.iter().zip(right.iter()).map(|pair| match pair {
-        (Some(left), Some(right)) => quotient(left, right).map(Some),
-        _ => Ok(None),
-    });
-    let quotients = quotients.collect::<Result<Vec<Option<i256>>>>()?;
-    let array: Decimal256Array = quotients.into_iter().collect();
-    let array = array.with_precision_and_scale(QUOTIENT.precision, QUOTIENT.scale.cast_signed());
-    Ok(Arc::new(array.map_err(|_| overflows())?))
-}
-
-fn scale_of(array: &ArrayRef) -> Result<i8> {
-    match array.data_type() {
-        DataType::Decimal256(_, scale) => Ok(*scale),
-        other => Err(exec_datafusion_err!("a decimal was expected, not {other}")),
-    }
 }
 
 fn division_by_zero() -> datafusion::common::DataFusionError {

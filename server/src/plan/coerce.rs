@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field};
+use bigdecimal::BigDecimal;
+use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, ExprSchemable};
@@ -11,6 +12,7 @@ use tidemark_catalog::types::{ColumnType, TimeUnit};
 
 use crate::error::SqlError;
 use crate::pgtype::PgType;
+use crate::pgtype::decimal::to_i256;
 use crate::pgtype::numeric::Numeric;
 use crate::pgtype::types::{
     Family, NO_TYPMOD, arrow_pg_type, element_type_of, family, format_type, numeric_rank,
@@ -131,14 +133,26 @@ fn number(text: &str) -> Result<Expr> {
     let Numeric::Finite(value) = Numeric::parse(text, NO_TYPMOD).map_err(external)? else {
         return Err(external(SqlError::unsupported("a numeric constant that is not finite")));
     };
+    let unsupported = || external(SqlError::unsupported("a numeric constant of more than 76 digits"));
+    let number = exact_decimal(value).ok_or_else(unsupported)?;
+    Ok(Expr::Literal(number, None))
+}
+
+/// A number in the decimal type that has its digits and no more; `None` when there is none.
+pub fn exact_decimal(value: BigDecimal) -> Option<ScalarValue> {
     let (units, scale) = value.into_bigint_and_scale();
-    let digits = units.magnitude().to_string().len();
-    let fits = i128::try_from(&units).ok().zip(u8::try_from(scale).ok()).filter(|(_, scale)| *scale <= 38);
-    let Some((units, scale)) = fits.filter(|_| digits <= 38) else {
-        return Err(external(SqlError::unsupported("a numeric constant of more than 38 digits")));
-    };
-    let precision = u8::try_from(digits).unwrap_or(38).max(scale).max(1);
-    Ok(Expr::Literal(ScalarValue::Decimal128(Some(units), precision, scale.cast_signed()), None))
+    let scale = u8::try_from(scale).ok()?;
+    let digits = u8::try_from(units.magnitude().to_string().len()).ok()?;
+    let precision = digits.max(scale);
+    Some(match i128::try_from(&units) {
+        Ok(units) if precision <= DECIMAL128_MAX_PRECISION => {
+            ScalarValue::Decimal128(Some(units), precision, scale.cast_signed())
+        }
+        _ if precision <= DECIMAL256_MAX_PRECISION => {
+            ScalarValue::Decimal256(Some(to_i256(&units)?), precision, scale.cast_signed())
+        }
+        _ => return None,
+    })
 }
 
 fn moment_rank(pg_type: &PgType) -> Option<u8> {

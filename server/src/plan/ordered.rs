@@ -30,7 +30,7 @@ use crate::pgtype::jsonb;
 use crate::pgtype::scalar::month_day_nano;
 use crate::pgtype::types::{TYPE_METADATA_KEY, data_pg_type, family};
 use crate::plan::errors::external;
-use crate::sql::functions::temporal;
+use crate::sql::functions::temporal::arithmetic;
 use crate::sqlstate;
 
 /// Before the name of an aggregate of this module, so that no query calls it.
@@ -444,7 +444,7 @@ impl Kind {
         }
         let intervals = sorted.as_primitive::<IntervalMonthDayNanoType>();
         let (low, high) = (intervals.value(below), intervals.value(above));
-        let between = temporal::between_intervals(low, high, part).and_then(month_day_nano);
+        let between = arithmetic::between_intervals(low, high, part).and_then(month_day_nano);
         Ok(ScalarValue::IntervalMonthDayNano(Some(between.map_err(external)?)))
     }
 }

@@ -46,6 +46,7 @@ use crate::plan::rewrite;
 use crate::plan::runs::RunRule;
 use crate::plan::series;
 use crate::plan::types::PostgresTypes;
+use crate::sql::defaults::check_places;
 use crate::sql::delete::TARGET_NAMESPACE;
 use crate::sql::functions;
 use crate::sql::names::Resolver;
@@ -117,8 +118,9 @@ impl Planner {
     /// # Errors
     /// As PostgreSQL says them.
     pub fn plan(&self, query: &ast::Query, context: &PlanContext<'_>) -> SqlResult<LogicalPlan> {
+        check_places(query, context.text)?;
         let mut query = query.clone();
-        rewrite::rewrite_query(&mut query)?;
+        rewrite::rewrite_query(&mut query, context.parameters)?;
         let mut options = self.template.config().options().as_ref().clone();
         options.execution.time_zone = Some(context.time_zone.to_string());
         let operators: Arc<dyn ExprPlanner> =

@@ -178,6 +178,11 @@ fn constant(expr: &Expr) -> Option<&ScalarValue> {
     }
 }
 
+/// How many digits a decimal may have before its point.
+fn before_point(digits: u8, scale: i8) -> i16 {
+    i16::from(digits) - i16::from(scale)
+}
+
 /// The constant in the type that the engine compares the column in. Only changes of form are made
 /// here: a constant of another type is DataFusion's business.
 fn value_of(column: &Column, value: &ScalarValue) -> Option<ArrayRef> {
@@ -193,6 +198,15 @@ fn value_of(column: &Column, value: &ScalarValue) -> Option<ArrayRef> {
     let same_form = match (array.data_type(), &wanted) {
         (found, wanted) if found == wanted => true,
         (found, wanted) if is_text(found) && is_text(wanted) => true,
+        // No digit is lost.
+        (
+            DataType::Decimal128(digits, scale) | DataType::Decimal256(digits, scale),
+            DataType::Decimal128(wanted_digits, wanted_scale)
+            | DataType::Decimal256(wanted_digits, wanted_scale),
+        ) => {
+            scale <= wanted_scale
+                && before_point(*digits, *scale) <= before_point(*wanted_digits, *wanted_scale)
+        }
         // Instants are the same whatever zone they are shown in.
         (DataType::Timestamp(found, Some(_)), DataType::Timestamp(wanted, Some(_))) => found == wanted,
         (

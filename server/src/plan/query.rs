@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
+use crate::pgtype::numeric::Numeric;
 use crate::pgtype::scalar::datum_to_scalar_array;
 use crate::pgtype::types::{arrow_pg_type, column_typmod};
+use crate::plan::coerce::exact_decimal;
 use crate::plan::direct::{self, DirectScan};
 use crate::plan::errors::{read, to_sql_error};
 use crate::plan::options::StatementOptions;
@@ -240,6 +242,13 @@ impl PlannedQuery {
     /// The values of its parameters as they enter the plan.
     pub(super) fn scalars(&self, values: &[Datum]) -> SqlResult<Vec<ScalarValue>> {
         let scalars = values.iter().zip(&self.parameters).map(|(value, pg_type)| {
+            // A number has the digits after its point that it came with.
+            if *pg_type == PgType::NUMERIC
+                && let Datum::Numeric(Numeric::Finite(number)) = value
+                && let Some(exact) = exact_decimal(number.clone())
+            {
+                return Ok(exact);
+            }
             let data_type = super::parameters::arrow_type(pg_type, &self.time_zone)?;
             let array = datum_to_scalar_array(value, &data_type)?;
             ScalarValue::try_from_array(&array, 0).map_err(|error| to_sql_error(error, None))

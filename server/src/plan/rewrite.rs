@@ -3,19 +3,27 @@
 //! - casts become functions that follow PostgreSQL's rules (rounding, texts, errors), and so do
 //!   forms of expressions that DataFusion has not or reads otherwise ([`forms`]);
 //! - constants have PostgreSQL's types ([`constants`]);
+//! - subqueries in VALUES are taken out of it ([`values`]);
 //! - `pg_catalog.f()` is `f()`; names of functions are those DataFusion knows;
 //! - output columns without a name get PostgreSQL's, and equal names are told apart for DataFusion by
 //!   a suffix that [`naming::output_name`] takes off again.
 
 use std::ops::ControlFlow;
 
+use datafusion::arrow::datatypes::FieldRef;
 use sqlparser::ast::{
-    Distinct, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, LimitClause,
+    CastKind, Distinct, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, LimitClause,
     NamedWindowExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
     WindowFrame, WindowFrameBound, WindowType,
 };
+use tidemark_catalog::types::ColumnType;
 
 use crate::error::{SqlError, SqlResult};
+use crate::pgtype::types::{NO_TYPMOD, arrow_pg_type, column_pg_type, column_typmod};
+use crate::plan::parameters::parameter_number;
+use crate::plan::rewrite::forms::call;
+use crate::sql::functions::cast::function_name;
+use crate::sql::types::column_type;
 use crate::sqlstate;
 
 pub mod aggregates;
@@ -24,19 +32,40 @@ pub mod forms;
 pub mod grouping;
 pub mod naming;
 pub mod sources;
+pub mod values;
 
-/// Rewrites a query in place.
+/// Rewrites a query in place. `parameters` are the types of those that have one.
 ///
 /// # Errors
 /// A type in it does not exist, or a form of it is not supported.
-pub fn rewrite_query(query: &mut Query) -> SqlResult<()> {
-    match VisitMut::visit(query, &mut Rewriter) {
+pub fn rewrite_query(query: &mut Query, parameters: &[Option<FieldRef>]) -> SqlResult<()> {
+    match VisitMut::visit(query, &mut Rewriter { parameters }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
 }
 
-struct Rewriter;
+struct Rewriter<'a> {
+    parameters: &'a [Option<FieldRef>],
+}
+
+impl Rewriter<'_> {
+    /// A parameter that is cast, where it has another type, or where the type says how many digits or
+    /// characters it may have; and one of type `numeric`, which has as many digits as its value.
+    fn cast_of_parameter(&self, expr: &Expr) -> SqlResult<Option<Expr>> {
+        let Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: inner, data_type, .. } = expr
+        else {
+            return Ok(None);
+        };
+        let known = parameter_number(inner).and_then(|at| self.parameters.get(at)?.as_ref());
+        let Some(known) = known.map(|field| arrow_pg_type(field)) else { return Ok(None) };
+        let target = column_type(data_type)?;
+        if known != column_pg_type(&target) || column_typmod(&target) != NO_TYPMOD {
+            return Ok(Some(call(&function_name(&target), vec![inner.as_ref().clone()])));
+        }
+        Ok((target == ColumnType::Numeric(None)).then(|| inner.as_ref().clone()))
+    }
+}
 
 fn flow(done: SqlResult<()>) -> ControlFlow<SqlError> {
     match done {
@@ -45,10 +74,13 @@ fn flow(done: SqlResult<()>) -> ControlFlow<SqlError> {
     }
 }
 
-impl VisitorMut for Rewriter {
+impl VisitorMut for Rewriter<'_> {
     type Break = SqlError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
+        if let Err(error) = values::rewrite(&mut query.body) {
+            return ControlFlow::Break(error);
+        }
         naming::name_outputs(&mut query.body);
         flow(prepare_query(query))
     }
@@ -64,6 +96,14 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        match self.cast_of_parameter(expr) {
+            Ok(None) => {}
+            Ok(Some(cast)) => {
+                *expr = cast;
+                return ControlFlow::Continue(());
+            }
+            Err(error) => return ControlFlow::Break(error),
+        }
         let done = forms::rewrite(expr);
         if let Expr::Function(function) = expr {
             if let Some(WindowType::WindowSpec(spec)) = &mut function.over {

@@ -32,7 +32,7 @@ use crate::plan::provider::{StatementData, as_collection};
 use crate::plan::query::PlannedQuery;
 use crate::server::Server;
 use crate::session::field::Fields;
-use crate::sql::rows::write_error;
+use crate::sql::rows::errors::write_error;
 use crate::sqlstate;
 
 /// The clause that expressions are in.

@@ -30,7 +30,9 @@ use crate::sql::copy::input::CopySink;
 use crate::sql::defaults::Defaults;
 use crate::sql::names::Resolver;
 use crate::sql::parse::Parsed;
-use crate::sql::rows::{Target, wait_committed, write_durably, write_error};
+use crate::sql::rows::Target;
+use crate::sql::rows::commit::{wait_committed, write_durably};
+use crate::sql::rows::errors::write_error;
 use crate::sqlstate;
 
 mod conflicts;

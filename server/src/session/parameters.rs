@@ -183,6 +183,12 @@ pub static ALL: &[Definition] = &[
     parameter("max_identifier_length", Kind::Internal, "63", "Shows the maximum identifier length."),
     parameter("max_index_keys", Kind::Internal, "32", "Shows the maximum number of index keys."),
     parameter(
+        "password_encryption",
+        Kind::Enum(&["scram-sha-256"]),
+        "scram-sha-256",
+        "Chooses the algorithm for encrypting passwords.",
+    ),
+    parameter(
         "quote_all_identifiers",
         Kind::Bool,
         "off",

@@ -27,7 +27,7 @@ use crate::plan::parameters::parameter_number;
 use crate::sql::ddl::require_owner_of;
 use crate::sql::defaults::constant;
 use crate::sql::names::{self, Resolver, no_relation};
-use crate::sql::rows::job_error;
+use crate::sql::rows::errors::job_error;
 use crate::sqlstate;
 
 /// The schema of all procedures.

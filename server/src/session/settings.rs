@@ -6,17 +6,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use tidemark_catalog::role::Role;
 use tidemark_engine::producers::BatchNumber;
 
-use crate::config::SYSTEM_SCHEMA;
-use crate::error::{Severity, SqlError, SqlResult};
-use crate::pgtype::settings::{ByteaOutput, DateStyle, FormatSettings, IntervalStyle};
-use crate::pgtype::timezone::TimeZone;
+use self::in_force::InForce;
+use self::options::parse_options;
+use crate::error::{SqlError, SqlResult};
 use crate::session::parameters::{self, Definition, Kind};
 use crate::sqlstate;
+
+pub mod in_force;
+mod options;
 
 /// The parameters that number what a session writes.
 const PRODUCER: &str = "tidemark.producer";
@@ -37,24 +38,6 @@ pub struct SessionSettings {
     /// What the values in force mean, since one of them changed last.
     in_force: OnceLock<Arc<InForce>>,
 }
-
-/// What the values in force mean to every statement.
-#[derive(Debug)]
-struct InForce {
-    format: FormatSettings,
-    arrow_time_zone: Arc<str>,
-    search_path: Vec<String>,
-    reported: Reported,
-    statement_timeout: Option<Duration>,
-    idle_timeout: Option<Duration>,
-    idle_in_transaction_timeout: Option<Duration>,
-    synchronous_commit: bool,
-    is_read_only: bool,
-    application_name: String,
-}
-
-/// Parameters that clients are told, with their values.
-pub type Reported = Arc<[(&'static str, String)]>;
 
 /// What is set at some point of a transaction.
 #[derive(Clone, Debug)]
@@ -122,23 +105,6 @@ impl SessionSettings {
         }
         let set = self.local.get(&key).or_else(|| self.session.get(&key));
         set.map_or(definition.default, String::as_str)
-    }
-
-    fn in_force(&self) -> &InForce {
-        self.in_force.get_or_init(|| {
-            Arc::new(InForce {
-                format: self.read_format(),
-                arrow_time_zone: self.read_arrow_time_zone(),
-                search_path: self.read_search_path(),
-                reported: self.read_reported(),
-                statement_timeout: self.milliseconds("statement_timeout"),
-                idle_timeout: self.milliseconds("idle_session_timeout"),
-                idle_in_transaction_timeout: self.milliseconds("idle_in_transaction_session_timeout"),
-                synchronous_commit: self.value("synchronous_commit") != "off",
-                is_read_only: self.value("transaction_read_only") == "on",
-                application_name: self.value("application_name").to_owned(),
-            })
-        })
     }
 
     /// A value changes: what the values mean is found out again.
@@ -269,80 +235,6 @@ impl SessionSettings {
         self.local = snapshot.local;
     }
 
-    /// The parameters that clients are told at the start and whenever they change.
-    pub fn reported(&self) -> Reported {
-        Arc::clone(&self.in_force().reported)
-    }
-
-    fn read_reported(&self) -> Reported {
-        let reported = parameters::ALL.iter().filter(|definition| definition.reported);
-        reported.map(|it| (it.name, it.show(self.raw(it)))).collect()
-    }
-
-    /// How values are written and read by a statement of a transaction that started at `now_us`.
-    pub fn format(&self, now_us: i64) -> FormatSettings {
-        FormatSettings { now_us, ..self.in_force().format.clone() }
-    }
-
-    fn read_format(&self) -> FormatSettings {
-        let mut format = FormatSettings::initial(self.time_zone(), 0);
-        if let Some(style) = IntervalStyle::from_setting(self.value("intervalstyle")) {
-            format.interval_style = style;
-        }
-        if let Some(output) = ByteaOutput::from_setting(self.value("bytea_output")) {
-            format.bytea_output = output;
-        }
-        if let Some(style) = DateStyle::from_setting(self.value("datestyle"), format.date_style) {
-            format.date_style = style;
-        }
-        format.extra_float_digits = self.value("extra_float_digits").parse().unwrap_or(1);
-        format
-    }
-
-    /// The time zone in which instants without one are read and all are shown.
-    pub fn time_zone(&self) -> TimeZone {
-        TimeZone::from_setting(self.value("timezone")).unwrap_or_else(TimeZone::utc)
-    }
-
-    /// The time zone as Arrow names it.
-    pub fn arrow_time_zone(&self) -> Arc<str> {
-        Arc::clone(&self.in_force().arrow_time_zone)
-    }
-
-    fn read_arrow_time_zone(&self) -> Arc<str> {
-        let zone = self.time_zone();
-        match zone.fixed_offset() {
-            // What the engine gives: nothing is to be converted then.
-            Some(0) => Arc::from(tidemark_engine::types::UTC),
-            Some(seconds) => {
-                let sign = if seconds < 0 { '-' } else { '+' };
-                let minutes = seconds.unsigned_abs() / 60;
-                Arc::from(format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60))
-            }
-            None => Arc::from(zone.to_string()),
-        }
-    }
-
-    fn milliseconds(&self, name: &str) -> Option<Duration> {
-        let milliseconds: u64 = self.value(name).parse().unwrap_or(0);
-        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
-    }
-
-    /// How long a statement may take.
-    pub fn statement_timeout(&self) -> Option<Duration> {
-        self.in_force().statement_timeout
-    }
-
-    /// How long a session outside a transaction block may wait for its client.
-    pub fn idle_timeout(&self) -> Option<Duration> {
-        self.in_force().idle_timeout
-    }
-
-    /// How long a transaction block may wait for its client.
-    pub fn idle_in_transaction_timeout(&self) -> Option<Duration> {
-        self.in_force().idle_in_transaction_timeout
-    }
-
     /// The number of the next commit, if it has one.
     ///
     /// # Errors
@@ -366,43 +258,6 @@ impl SessionSettings {
         self.session.remove(SEQUENCE);
         self.local.remove(SEQUENCE);
     }
-
-    /// Whether a commit is acknowledged only when it is durable.
-    pub fn synchronous_commit(&self) -> bool {
-        self.in_force().synchronous_commit
-    }
-
-    /// Whether transactions may only read.
-    pub fn is_read_only(&self) -> bool {
-        self.in_force().is_read_only
-    }
-
-    /// The namespaces in which names without one are looked up, in order.
-    pub fn search_path(&self) -> &[String] {
-        &self.in_force().search_path
-    }
-
-    fn read_search_path(&self) -> Vec<String> {
-        let user = self.value("session_authorization");
-        let names = parameters::split_list(self.value("search_path"));
-        // The first superuser has the name of the schema of the server's views, which is nobody's own.
-        let own = Some(user).filter(|user| *user != SYSTEM_SCHEMA).map(str::to_owned);
-        names.into_iter().filter_map(|name| if name == "$user" { own.clone() } else { Some(name) }).collect()
-    }
-
-    /// Whether a client wants to be told of what is this bad.
-    pub fn wants(&self, severity: Severity) -> bool {
-        match self.value("client_min_messages") {
-            "error" => matches!(severity, Severity::Error | Severity::Fatal),
-            "warning" => severity != Severity::Notice,
-            _ => true,
-        }
-    }
-
-    /// The name the client gave itself.
-    pub fn application_name(&self) -> &str {
-        &self.in_force().application_name
-    }
 }
 
 /// For how long a parameter keeps a value.
@@ -421,37 +276,6 @@ fn is_custom(key: &str) -> bool {
 fn unknown(name: &str) -> SqlError {
     let message = format!("unrecognized configuration parameter \"{name}\"");
     SqlError::new(sqlstate::UNDEFINED_OBJECT, message)
-}
-
-/// `-c name=value` and `--name=value`, as in PGOPTIONS; a backslash keeps the next character.
-fn parse_options(options: &str) -> SqlResult<Vec<(String, String)>> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut characters = options.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => word.get_or_insert_default().extend(characters.next()),
-            space if space.is_whitespace() => words.extend(word.take()),
-            other => word.get_or_insert_default().push(other),
-        }
-    }
-    words.extend(word);
-    let mut settings = Vec::new();
-    let mut words = words.into_iter();
-    while let Some(word) = words.next() {
-        let setting = match word.strip_prefix("-c") {
-            Some("") => words.next(),
-            Some(rest) => Some(rest.to_owned()),
-            None => word.strip_prefix("--").map(str::to_owned),
-        };
-        let parts = setting.as_deref().and_then(|setting| setting.split_once('='));
-        let (name, value) = parts.ok_or_else(|| {
-            let message = format!("invalid command-line argument for server process: {word}");
-            SqlError::new(sqlstate::SYNTAX_ERROR, message)
-        })?;
-        settings.push((name.trim().replace('-', "_"), value.to_owned()));
-    }
-    Ok(settings)
 }
 
 #[cfg(test)]

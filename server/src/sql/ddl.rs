@@ -23,7 +23,7 @@ use crate::error::{SqlError, SqlResult};
 use crate::ingest::series::SeriesCache;
 use crate::pg_catalog::CatalogContext;
 use crate::sql::names::{self, Resolver, relation_name};
-use crate::sql::rows::{job_error, write_error};
+use crate::sql::rows::errors::{job_error, write_error};
 use crate::sqlstate;
 
 mod alter;
@@ -69,7 +69,7 @@ pub fn describe(statement: &Statement) -> &'static str {
         Statement::CreateTable(_) => "CREATE TABLE",
         Statement::AlterTable(_) => "ALTER TABLE",
         Statement::CreateRole(_) => "CREATE ROLE",
-        Statement::AlterRole { .. } => "ALTER ROLE",
+        Statement::AlterRole { .. } | Statement::AlterUser(_) => "ALTER ROLE",
         Statement::CreateSchema { .. } => "CREATE SCHEMA",
         Statement::Comment { .. } => "COMMENT",
         Statement::Drop { object_type: ObjectType::Table, .. } => "DROP TABLE",
@@ -85,6 +85,7 @@ pub fn is_definition(statement: &Statement) -> bool {
         | Statement::AlterTable(_)
         | Statement::CreateRole(_)
         | Statement::AlterRole { .. }
+        | Statement::AlterUser(_)
         | Statement::CreateSchema { .. }
         | Statement::Comment { .. } => true,
         Statement::Drop { object_type, .. } => matches!(
@@ -105,6 +106,7 @@ pub fn run(statement: &Statement, context: &DdlContext<'_>) -> SqlResult<DdlDone
         Statement::AlterTable(alter) => alter::run(alter, context),
         Statement::CreateRole(create) => role::create(create, context),
         Statement::AlterRole { name, operation } => role::alter(&names::fold(name), operation, context),
+        Statement::AlterUser(alter) => role::alter_user(alter, context),
         Statement::CreateSchema { schema_name, if_not_exists, .. } => {
             schema::create(schema_name, *if_not_exists, context)
         }

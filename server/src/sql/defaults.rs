@@ -7,7 +7,8 @@
 //!    expression gives another value each time, for each row.
 //!
 //! Expressions are computed by the catalog's interpreter, which knows constants and functions and no
-//! tables.
+//! tables. Where a statement has the word DEFAULT beside what takes a query to compute, [`expression`] is
+//! a part of that query; elsewhere the word is refused ([`check_places`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,10 +16,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    Expr, FunctionArguments, Query, SelectItem, SetExpr, Statement, Value, visit_expressions,
+    Expr, FunctionArguments, Ident, Query, SelectItem, SetExpr, Statement, Value, visit_expressions,
 };
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
+use tidemark_catalog::schema::Column;
 use tidemark_catalog::types::ColumnType;
 
 use crate::error::{SqlError, SqlResult};
@@ -28,8 +30,10 @@ use crate::pgtype::datum::Datum;
 use crate::pgtype::text::parse_text;
 use crate::pgtype::types::{column_pg_type, column_typmod, format_type};
 use crate::sql::functions::cast::{CastContext, can_cast};
+use crate::sql::insert::cast_to;
 use crate::sql::names;
 use crate::sql::parse::Said;
+use crate::sql::position::character_position;
 use crate::sqlstate;
 
 mod text;
@@ -195,7 +199,7 @@ fn query_of(text: &str) -> SqlResult<Query> {
 ///
 /// # Errors
 /// It is none.
-pub fn expr_of(text: &str) -> SqlResult<Expr> {
+fn expr_of(text: &str) -> SqlResult<Expr> {
     let query = query_of(&format!("SELECT {text}"))?;
     if let SetExpr::Select(select) = *query.body
         && let [SelectItem::UnnamedExpr(expr)] = select.projection.as_slice()
@@ -203,6 +207,50 @@ pub fn expr_of(text: &str) -> SqlResult<Expr> {
         return Ok(expr.clone());
     }
     Err(SqlError::internal(format!("not an expression: {text}")))
+}
+
+/// Whether an expression is the word DEFAULT.
+pub fn is_default(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_default(inner),
+        Expr::Identifier(word) => is_default_word(word),
+        _ => false,
+    }
+}
+
+fn is_default_word(word: &Ident) -> bool {
+    word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default")
+}
+
+/// A column's default as an expression of its type.
+///
+/// # Errors
+/// The text of the catalog is not understood.
+pub fn expression(column: &Column) -> SqlResult<Expr> {
+    let value = match &column.default {
+        Some(text) => expr_of(text)?,
+        None => Expr::Value(Value::Null.into()),
+    };
+    Ok(cast_to(value, &column.column_type))
+}
+
+/// Looks for the word DEFAULT in a query, which has no column that it could be the default of. `text` is
+/// the statement, for positions.
+///
+/// # Errors
+/// It is there.
+pub fn check_places(query: &Query, text: &str) -> SqlResult<()> {
+    let visited = visit_expressions(query, |part| match part {
+        Expr::Identifier(word) if is_default_word(word) => ControlFlow::Break(word.span.start),
+        _ => ControlFlow::Continue(()),
+    });
+    match visited {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(place) => {
+            let error = SqlError::new(sqlstate::SYNTAX_ERROR, "DEFAULT is not allowed in this context");
+            Err(error.at(character_position(text, place.line, place.column)))
+        }
+    }
 }
 
 /// The defaults of a collection's columns.

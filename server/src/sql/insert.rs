@@ -24,16 +24,19 @@ use tidemark_engine::engine::Engine;
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::PgType;
 use crate::pgtype::settings::FormatSettings;
-use crate::pgtype::types::column_pg_type;
+use crate::pgtype::types::{column_pg_type, family};
 use crate::plan::parameters::parameter_number;
 use crate::session::field::Field;
+use crate::sql::defaults::{self, is_default};
 use crate::sql::functions::cast::{CastContext, can_cast, cast_array};
 use crate::sql::insert::conflict::Conflict;
 use crate::sql::insert::constants::ConstantRows;
 use crate::sql::insert::unnest::{ArrayParameter, arrays_of};
 use crate::sql::names::{self, Resolver, relation_name};
 use crate::sql::queries::select_from;
-use crate::sql::rows::{Target, not_assignable, to_columns, to_filled_batch, write_error};
+use crate::sql::rows::Target;
+use crate::sql::rows::batches::{to_columns, to_filled_batch};
+use crate::sql::rows::errors::{not_assignable, write_error};
 use crate::sqlstate;
 
 pub mod conflict;
@@ -128,7 +131,7 @@ fn source_of(
                 rows.check_types(format)?;
                 InsertSource::Constants(Arc::new(rows))
             }
-            None => InsertSource::Query { query: Box::new(query.clone()), lenient: true },
+            None => InsertSource::Query { query: Box::new(of_columns(query, target)?), lenient: true },
         });
     }
     if let Some(arrays) = arrays_of(query, declared, target)
@@ -140,6 +143,31 @@ fn source_of(
     let mut query = Box::new(query.clone());
     type_parameters(&mut query.body, target);
     Ok(InsertSource::Query { query, lenient: false })
+}
+
+/// A VALUES list in which DEFAULT, parameters and strings are what they are for the columns.
+fn of_columns(query: &Query, target: &Target) -> SqlResult<Query> {
+    let mut query = query.clone();
+    if let SetExpr::Values(values) = query.body.as_mut() {
+        for row in &mut values.rows {
+            for (at, value) in row.content.iter_mut().enumerate() {
+                let column = target.column(at);
+                let given = std::mem::replace(value, Expr::Value(Value::Null.into()));
+                *value = match given {
+                    given if is_default(&given) => defaults::expression(column)?,
+                    given if is_string(&given) && !family(&column_pg_type(&column.column_type)).is_text() => {
+                        cast_to(given, &column.column_type)
+                    }
+                    given => with_column_type(given, column),
+                };
+            }
+        }
+    }
+    Ok(query)
+}
+
+fn is_string(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
 }
 
 /// A parameter that is selected for a column has the column's type.
@@ -164,7 +192,7 @@ fn with_column_type(expr: Expr, column: &Column) -> Expr {
 }
 
 /// The expression cast to a type.
-fn cast_to(expr: Expr, column_type: &ColumnType) -> Expr {
+pub(super) fn cast_to(expr: Expr, column_type: &ColumnType) -> Expr {
     let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&column_type.to_string());
     let Ok(data_type) = parsed.and_then(|mut parser| parser.parse_data_type()) else { return expr };
     let (kind, expr) = (ast::CastKind::DoubleColon, Box::new(expr));

@@ -56,6 +56,24 @@ pub fn select_from_with_excluded(
     Ok(query)
 }
 
+/// The query that reads expressions of rows; their columns are `column1` and so on.
+///
+/// # Errors
+/// None that a statement could be the cause of.
+pub fn select_from_values(
+    rows: Vec<ast::Parens<Vec<ast::Expr>>>,
+    projection: Vec<SelectItem>,
+) -> SqlResult<ast::Query> {
+    let mut query = template("SELECT * FROM (VALUES (1)) AS \"values\"")?;
+    let SetExpr::Select(select) = query.body.as_mut() else { return Err(no_template()) };
+    select.projection = projection;
+    let from = select.from.first_mut().map(|from| &mut from.relation);
+    let Some(TableFactor::Derived { subquery, .. }) = from else { return Err(no_template()) };
+    let SetExpr::Values(values) = subquery.body.as_mut() else { return Err(no_template()) };
+    values.rows = rows;
+    Ok(query)
+}
+
 /// The query with a condition.
 ///
 /// # Errors

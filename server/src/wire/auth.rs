@@ -7,6 +7,8 @@
 
 use std::net::SocketAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use pgwire::api::auth::sasl::scram::{SCRAM_ITERATIONS, ScramSecret, ScramServerAuth, gen_salted_password};
 use pgwire::error::PgWireError;
 use pgwire::messages::startup::Authentication;
@@ -22,6 +24,12 @@ use crate::wire::stream::{Broken, Connection, STARTUP_BYTES_MAX};
 const MECHANISM: &str = "SCRAM-SHA-256";
 const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
 const SALT_BYTES: usize = 16;
+
+/// What the text of a verifier begins with.
+pub const VERIFIER_PREFIX: &str = "SCRAM-SHA-256$";
+
+/// A password that comes over HTTP is put through so many rounds at most.
+const ITERATIONS_MAX: u32 = 100_000;
 
 /// What the exchange needs to know of the server.
 #[derive(Debug)]
@@ -47,6 +55,34 @@ pub fn verifier(password: &str, salt: [u8; SALT_BYTES]) -> ScramVerifier {
         },
         ScramSecret::SaltedPassword { .. } => unreachable!("a verifier was asked for"),
     }
+}
+
+/// The verifier that a client computed itself, as PostgreSQL writes it:
+/// `SCRAM-SHA-256$<iterations>:<salt>$<stored key>:<server key>`, all but the number in Base64.
+///
+/// # Errors
+/// It is none, or takes more rounds than are done here.
+pub fn verifier_from_text(text: &str) -> SqlResult<ScramVerifier> {
+    read_verifier(text).ok_or_else(|| {
+        let message = "the password begins like a SCRAM verifier and is none";
+        SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message)
+            .with_hint(format!("A verifier has at most {ITERATIONS_MAX} iterations."))
+    })
+}
+
+fn read_verifier(text: &str) -> Option<ScramVerifier> {
+    const KEY_BYTES: usize = 32;
+    let (rounds, keys) = text.strip_prefix(VERIFIER_PREFIX)?.split_once('$')?;
+    let (iterations, salt) = rounds.split_once(':')?;
+    let (stored_key, server_key) = keys.split_once(':')?;
+    let bytes = |text: &str| BASE64.decode(text).ok();
+    let key = |text: &str| bytes(text).filter(|key| key.len() == KEY_BYTES);
+    Some(ScramVerifier {
+        iterations: iterations.parse().ok().filter(|count| (1..=ITERATIONS_MAX).contains(count))?,
+        salt: bytes(salt).filter(|salt| !salt.is_empty())?,
+        stored_key: key(stored_key)?,
+        server_key: key(server_key)?,
+    })
 }
 
 /// Whether any role has a password; if none has, loopback is trusted.

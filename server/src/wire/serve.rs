@@ -14,7 +14,7 @@ use crate::server::Server;
 use crate::session::Session;
 use crate::session::control::StatementControl;
 use crate::session::outcome::Outcome;
-use crate::session::settings::Reported;
+use crate::session::settings::in_force::Reported;
 use crate::session::transaction::Status;
 use crate::sql::parse::{Parsed, parse};
 use crate::sqlstate;

@@ -1,6 +1,7 @@
 //! Constants with PostgreSQL's types: integers are `integer` where they fit it, numbers are exact, and
 //! intervals are read by PostgreSQL's rules.
 
+use bigdecimal::num_bigint::Sign;
 use bytes::BytesMut;
 use sqlparser::ast::{
     self, CastKind, DataType as SqlType, DateTimeField, Expr, FunctionArg, FunctionArgExpr,
@@ -9,6 +10,7 @@ use sqlparser::ast::{
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::interval::{parse, write};
+use crate::pgtype::numeric::Numeric;
 use crate::pgtype::settings::{FormatSettings, IntervalStyle};
 use crate::pgtype::timezone::TimeZone;
 use crate::pgtype::types::NO_TYPMOD;
@@ -16,6 +18,9 @@ use crate::plan::rewrite::forms::call;
 
 /// The name of the cast that an interval constant becomes.
 const INTERVAL_CAST: &str = "::interval";
+
+/// Numbers of more digits than this may not fit a decimal.
+const DIGITS_MAX: usize = 76;
 
 /// Numbers with a greater power of ten than this are doubles.
 const EXPONENT_MAX: i32 = 30;
@@ -70,6 +75,23 @@ pub fn number(text: &str, is_negative: bool) -> Expr {
         return call("::numeric(76,0)", vec![string(&signed)]);
     }
     plain()
+}
+
+/// A string that is cast to `numeric` as a number, which has as many digits after its point; anything else
+/// as it is.
+pub fn exact(expr: Expr) -> Expr {
+    let Expr::Value(value) = &expr else { return expr };
+    let (Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text)) = &value.value else {
+        return expr;
+    };
+    let Ok(Numeric::Finite(number)) = Numeric::parse(text, NO_TYPMOD) else { return expr };
+    let is_negative = number.sign() == Sign::Minus;
+    let magnitude = Numeric::Finite(number.abs()).to_string();
+    if magnitude.len() > DIGITS_MAX {
+        return expr;
+    }
+    let number = Box::new(integer(&magnitude));
+    if is_negative { Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr: number } } else { *number }
 }
 
 /// An interval constant, with the fields that it may be limited to.

@@ -7,6 +7,7 @@ use sqlparser::ast::{
     FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart,
     Query, SelectItem, SetExpr, Subscript, UnaryOperator, Value, Visit, Visitor,
 };
+use tidemark_catalog::types::ColumnType;
 
 use crate::error::{SqlError, SqlResult};
 use crate::plan::rewrite::{aggregates, constants};
@@ -317,6 +318,10 @@ fn cast(inner: Expr, data_type: &SqlType) -> SqlResult<Expr> {
     {
         return Ok(plain_cast(inner, data_type.clone()));
     }
+    let inner = match column_type {
+        ColumnType::Numeric(None) => constants::exact(inner),
+        _ => inner,
+    };
     Ok(call(&function_name(&column_type), vec![inner]))
 }
 

@@ -27,7 +27,9 @@ use crate::session::prepared::{PreparedConflict, PreparedInsert};
 use crate::session::transaction::WRITE_BYTES_MAX;
 use crate::sql::insert;
 use crate::sql::insert::resolve::{Action, Proposed, Resolved, UpdateRows, resolve};
-use crate::sql::rows::{hand_over, put_together, wait_committed, write_error};
+use crate::sql::rows::batches::put_together;
+use crate::sql::rows::commit::{hand_over, wait_committed};
+use crate::sql::rows::errors::write_error;
 use crate::sqlstate;
 
 /// How often a statement looks again. Who is overtaken so often is so by plain writers of its keys, each

@@ -24,7 +24,7 @@ use crate::session::outcome::{Outcome, RowSource, Rows};
 use crate::session::prepared::{Body, PlannedDelete};
 use crate::sql::delete::{PLACE_COLUMNS, analyze};
 use crate::sql::names::Resolver;
-use crate::sql::rows::job_error;
+use crate::sql::rows::errors::job_error;
 
 impl Session {
     pub(super) async fn prepare_delete(

@@ -17,6 +17,7 @@ use crate::session::Session;
 use crate::session::control::StatementControl;
 use crate::session::prepared::Body;
 use crate::session::system::RunningSystem;
+use crate::sql::defaults::check_places;
 use crate::sql::names::Resolver;
 use crate::sqlstate;
 
@@ -30,6 +31,7 @@ impl Session {
         declared: &[Option<PgType>],
         resolver: &Arc<Resolver>,
     ) -> SqlResult<Body> {
+        check_places(&query, text)?;
         let context = self.catalog_context();
         match CatalogQuery::analyze(&query, declared, &context, Reach::Catalog) {
             Ok(answered) => return Ok(Body::Catalog(Box::new(answered))),

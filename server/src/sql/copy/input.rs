@@ -22,7 +22,9 @@ use crate::plan::row_expressions::BoundExpressions;
 use crate::server::Server;
 use crate::sql::copy::options::{CopyFormat, Layout};
 use crate::sql::copy::reader::Reader;
-use crate::sql::rows::{RowsBuilder, Target, write_error};
+use crate::sql::rows::Target;
+use crate::sql::rows::builder::RowsBuilder;
+use crate::sql::rows::errors::write_error;
 use crate::sqlstate;
 
 /// Rows are handed over in batches of this many, or of this many bytes: large enough to be worth a record

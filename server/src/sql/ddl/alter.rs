@@ -15,7 +15,7 @@ use crate::sql::ddl::options::{OptionChange, change};
 use crate::sql::ddl::{DdlContext, DdlDone, check_identifier, require_owner, schema_error, skipping};
 use crate::sql::defaults::{self, DefaultExpr};
 use crate::sql::names::{self, no_relation, relation_name};
-use crate::sql::rows::one_value;
+use crate::sql::rows::batches::one_value;
 use crate::sqlstate;
 
 pub(super) fn run(alter: &ast::AlterTable, context: &DdlContext<'_>) -> SqlResult<DdlDone> {

@@ -1,15 +1,18 @@
 //! Roles.
 
-use sqlparser::ast::{AlterRoleOperation, CreateRole, Expr, Password as SqlPassword, RoleOption, Value};
+use sqlparser::ast::{
+    AlterRoleOperation, AlterUser, AlterUserPassword, CreateRole, Expr, Password as SqlPassword, RoleOption,
+    Value,
+};
 use tidemark_catalog::edit::{CatalogEdit, Change};
 use tidemark_catalog::ids::RoleId;
 use tidemark_catalog::role::Role;
 
 use crate::error::{SqlError, SqlResult};
 use crate::sql::ddl::{DdlContext, DdlDone, check_identifier, done, edit_error};
-use crate::sql::names::relation_name;
+use crate::sql::names::{self, relation_name};
 use crate::sqlstate;
-use crate::wire::auth::verifier;
+use crate::wire::auth::{VERIFIER_PREFIX, verifier, verifier_from_text};
 
 pub(super) fn create(create: &CreateRole, context: &DdlContext<'_>) -> SqlResult<DdlDone> {
     require_superuser(context, "create role")?;
@@ -67,6 +70,23 @@ pub(super) fn alter(
     Ok(done("ALTER ROLE"))
 }
 
+/// ALTER USER … PASSWORD, which psql's `\password` sends.
+pub(super) fn alter_user(alter: &AlterUser, context: &DdlContext<'_>) -> SqlResult<DdlDone> {
+    let others = AlterUser { password: None, ..alter.clone() }.to_string();
+    let password = match &alter.password {
+        Some(AlterUserPassword { password, .. }) if others == format!("ALTER USER {}", alter.name) => {
+            password
+        }
+        _ => return Err(SqlError::unsupported("ALTER USER of anything but the password")),
+    };
+    let password = match password {
+        Some(text) => SqlPassword::Password(Expr::Value(Value::SingleQuotedString(text.clone()).into())),
+        None => SqlPassword::NullPassword,
+    };
+    let operation = AlterRoleOperation::WithOptions { options: vec![RoleOption::Password(password)] };
+    self::alter(&names::fold(&alter.name), &operation, context)
+}
+
 fn require_superuser(context: &DdlContext<'_>, what: &str) -> SqlResult<()> {
     if context.role.superuser {
         return Ok(());
@@ -79,7 +99,12 @@ fn set_password(role: &mut Role, password: &SqlPassword, salt: [u8; 16]) -> SqlR
     role.verifier = match password {
         SqlPassword::NullPassword => None,
         SqlPassword::Password(Expr::Value(value)) => match &value.value {
-            Value::SingleQuotedString(password) if !password.is_empty() => Some(verifier(password, salt)),
+            Value::SingleQuotedString(password) if !password.is_empty() => {
+                Some(match password.starts_with(VERIFIER_PREFIX) {
+                    true => verifier_from_text(password)?,
+                    false => verifier(password, salt),
+                })
+            }
             Value::SingleQuotedString(_) => None,
             other => return Err(not_a_password(other)),
         },

@@ -85,6 +85,19 @@ impl Cast {
             signature: Signature::any(1, Volatility::Stable),
         }
     }
+
+    /// What it gives of a type. A number that has so many digits after its point has as many as `numeric`.
+    fn result_type(&self, source: &DataType) -> DataType {
+        match (&self.target, source) {
+            (ColumnType::Numeric(None), DataType::Decimal128(..) | DataType::Decimal256(..)) => {
+                source.clone()
+            }
+            (ColumnType::Numeric(None), DataType::Int16) => DataType::Decimal128(5, 0),
+            (ColumnType::Numeric(None), DataType::Int32) => DataType::Decimal128(10, 0),
+            (ColumnType::Numeric(None), DataType::Int64) => DataType::Decimal128(19, 0),
+            _ => self.field.data_type().clone(),
+        }
+    }
 }
 
 impl ScalarUDFImpl for Cast {
@@ -96,8 +109,9 @@ impl ScalarUDFImpl for Cast {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(self.field.data_type().clone())
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        let [source] = types else { return Err(one_argument()) };
+        Ok(self.result_type(source))
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
@@ -110,7 +124,8 @@ impl ScalarUDFImpl for Cast {
             }
         }
         let nullable = argument.is_nullable();
-        Ok(Arc::new(self.field.as_ref().clone().with_name(&self.name).with_nullable(nullable)))
+        let field = self.field.as_ref().clone().with_data_type(self.result_type(argument.data_type()));
+        Ok(Arc::new(field.with_name(&self.name).with_nullable(nullable)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -118,7 +133,11 @@ impl ScalarUDFImpl for Cast {
         let [field] = args.arg_fields.as_slice() else { return Err(one_argument()) };
         let format = StatementOptions::format(&args.config_options);
         let source = arrow_pg_type(field);
+        let wanted = self.result_type(field.data_type());
         let cast_one = |array: &ArrayRef| {
+            if wanted != *self.field.data_type() {
+                return Ok(cast(array, &wanted)?);
+            }
             let array = cast_array(array, &source, &self.target, CastContext::Explicit, &format);
             // Symbols are texts here, and instants have the session's time zone.
             Ok::<_, DataFusionError>(cast(&array.map_err(external)?, self.field.data_type())?)
@@ -139,9 +158,8 @@ impl ScalarUDFImpl for Cast {
         // A type that its field names is another one, though its values lie alike.
         let is_plain =
             |arg: &Expr| Ok::<bool, DataFusionError>(arg.to_field(info.schema())?.1.metadata().is_empty());
-        let same = args.len() == 1
-            && info.get_data_type(&args[0])? == *self.field.data_type()
-            && is_plain(&args[0])?;
+        let is_same = |given: &DataType| self.result_type(given) == *given;
+        let same = args.len() == 1 && is_same(&info.get_data_type(&args[0])?) && is_plain(&args[0])?;
         if same && !has_limit && !is_form && self.field.metadata().is_empty() {
             return Ok(ExprSimplifyResult::Simplified(args.swap_remove(0)));
         }

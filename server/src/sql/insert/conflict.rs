@@ -19,7 +19,7 @@ use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::text::parse_text;
 use crate::pgtype::types::{column_pg_type, column_typmod};
 use crate::sql::classify::has_query;
-use crate::sql::defaults::expr_of;
+use crate::sql::defaults::{self, is_default};
 use crate::sql::insert::{cast_to, with_column_type};
 use crate::sql::names;
 use crate::sql::queries::select_from_with_excluded;
@@ -138,13 +138,9 @@ fn analyze_update(
 
 /// A value as one of the column's type, where it has no type of its own.
 fn typed(value: Expr, column: &Column, format: &FormatSettings) -> SqlResult<Expr> {
-    let value = match value {
-        Expr::Identifier(word) if is_default(&word) => match &column.default {
-            Some(text) => return Ok(cast_to(expr_of(text)?, &column.column_type)),
-            None => Expr::Value(Value::Null.into()),
-        },
-        value => value,
-    };
+    if is_default(&value) {
+        return defaults::expression(column);
+    }
     if is_null(&value) {
         return Ok(cast_to(value, &column.column_type));
     }
@@ -235,8 +231,4 @@ fn check_key(column: ColumnId, value: &Expr, set: &Target) -> SqlResult<()> {
     let message = format!("ON CONFLICT DO UPDATE cannot change column \"{name}\" of the dedup_key");
     Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
         .with_hint("Delete the row, and insert another one."))
-}
-
-fn is_default(word: &Ident) -> bool {
-    word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default")
 }

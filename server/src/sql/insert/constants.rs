@@ -17,8 +17,10 @@ use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::text::parse_text;
 use crate::pgtype::types::{NO_TYPMOD, column_pg_type, column_typmod, family};
 use crate::plan::parameters::parameter_number;
+use crate::sql::defaults::is_default;
 use crate::sql::names;
-use crate::sql::rows::{RowsBuilder, Target, Values};
+use crate::sql::rows::builder::RowsBuilder;
+use crate::sql::rows::{Target, Values};
 use crate::sql::types::column_type;
 
 /// Rows of constants and parameters.
@@ -143,7 +145,7 @@ impl ConstantRows {
         }
         Ok(match expr {
             Expr::Nested(inner) => return self.cell(inner),
-            Expr::Identifier(ident) if is_word(ident, "default") => Some(Cell::Default),
+            expr if is_default(expr) => Some(Cell::Default),
             Expr::Value(value) => match &value.value {
                 Value::Null => Some(Cell::Null),
                 Value::Boolean(value) => Some(Cell::Bool(*value)),
@@ -318,10 +320,6 @@ fn number_in(expr: &Expr) -> Option<&str> {
         },
         _ => None,
     }
-}
-
-fn is_word(ident: &ast::Ident, word: &str) -> bool {
-    ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case(word)
 }
 
 fn is_now(function: &ast::Function) -> bool {

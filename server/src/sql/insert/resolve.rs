@@ -25,7 +25,9 @@ use crate::plan::errors::read;
 use crate::plan::row_expressions::BoundExpressions;
 use crate::session::field::Fields;
 use crate::sql::insert::assigned_arrays;
-use crate::sql::rows::{Target, overtaken, rows_of, write_error};
+use crate::sql::rows::Target;
+use crate::sql::rows::batches::rows_of;
+use crate::sql::rows::errors::{overtaken, write_error};
 use crate::sqlstate;
 
 /// What is done with rows whose key is there.

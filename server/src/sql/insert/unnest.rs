@@ -19,7 +19,8 @@ use crate::pgtype::types::{column_pg_type, element_type_of};
 use crate::plan::parameters::parameter_number;
 use crate::sql::functions::cast::{CastContext, can_cast};
 use crate::sql::names;
-use crate::sql::rows::{RowsBuilder, Target, Values};
+use crate::sql::rows::builder::RowsBuilder;
+use crate::sql::rows::{Target, Values};
 use crate::sql::types::column_type;
 
 /// A parameter whose elements are the values of a column.

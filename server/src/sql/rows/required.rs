@@ -13,7 +13,8 @@ use crate::pgtype::scalar::datum_from_array;
 use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::text::to_text;
 use crate::pgtype::types::column_pg_type;
-use crate::sql::rows::{Target, write_error};
+use crate::sql::rows::Target;
+use crate::sql::rows::errors::write_error;
 
 /// Values in the error are cut to this.
 const SHOWN_BYTES_MAX: usize = 64;

@@ -11,7 +11,7 @@ use tidemark_engine::memtable::symbols::SymbolDictionary;
 use crate::error::SqlResult;
 use crate::pgtype::builder::ColumnFault;
 use crate::pgtype::text::decode_utf8;
-use crate::sql::rows::write_error;
+use crate::sql::rows::errors::write_error;
 
 /// The longest text whose number is kept at hand: its bytes are the key.
 const KEY_BYTES_MAX: usize = 16;

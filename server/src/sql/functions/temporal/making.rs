@@ -1,6 +1,7 @@
 //! Dates, timestamps and intervals made of their parts.
 
-use super::{float, integer, overflow, shift_local};
+use super::arithmetic::shift_local;
+use super::{float, integer, overflow};
 use crate::error::SqlResult;
 use crate::pgtype::calendar::{
     DATE_MAX, DATE_MIN, TIMESTAMP_END, TIMESTAMP_MIN, US_PER_DAY, US_PER_SECOND, days_from_civil,
