@@ -53,7 +53,7 @@ impl KeyColumn {
 }
 
 fn mark<T: PartialEq>(values: &[T], changes: &mut [bool]) {
-    for (change, pair) in changes[1..].iter_mut().zip(values.windows(2)) {
+    for (change, pair) in changes.iter_mut().skip(1).zip(values.windows(2)) {
         *change |= pair[0] != pair[1];
     }
 }
