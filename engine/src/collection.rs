@@ -9,6 +9,7 @@
 //! for its segments, so a reader sees the rows in one place or the other.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::num::NonZeroU32;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -30,25 +31,68 @@ use crate::snapshot::{CollectionSnapshot, NewSnapshot, SnapshotChunk, StagedSegm
 
 /// The dictionaries of a collection's symbol columns.
 #[derive(Clone, Debug, Default)]
-pub struct SymbolDictionaries(Arc<BTreeMap<ColumnId, Arc<SymbolDictionary>>>);
+pub struct SymbolDictionaries(Arc<Dictionaries>);
+
+#[derive(Debug, Default)]
+struct Dictionaries {
+    live: ByColumn,
+    /// Of columns of text that were symbol columns since the engine was opened: rows on their way may have
+    /// their numbers.
+    retired: ByColumn,
+    /// How many texts one may have before the column becomes one of text; `None` without a collection.
+    limit: Option<NonZeroU32>,
+}
+
+type ByColumn = BTreeMap<ColumnId, Arc<SymbolDictionary>>;
 
 impl SymbolDictionaries {
     /// The dictionary of a column; `None` for a column that is not a symbol.
     pub fn get(&self, id: ColumnId) -> Option<&Arc<SymbolDictionary>> {
-        self.0.get(&id)
+        self.0.live.get(&id)
+    }
+
+    /// The dictionary that a column of text had when it was a symbol column.
+    pub(crate) fn retired(&self, id: ColumnId) -> Option<&Arc<SymbolDictionary>> {
+        self.0.retired.get(&id)
+    }
+
+    /// What the numbers of a column mean, be it one of symbols or one of text that was.
+    pub fn of_numbers(&self, id: ColumnId) -> Option<&Arc<SymbolDictionary>> {
+        self.get(id).or_else(|| self.retired(id))
     }
 
     /// All of them, by column.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ColumnId, &Arc<SymbolDictionary>)> {
-        self.0.iter().map(|(id, dictionary)| (*id, dictionary))
+        self.0.live.iter().map(|(id, dictionary)| (*id, dictionary))
+    }
+
+    /// Whether a column was ever one of symbols, or is.
+    pub(crate) fn has_any(&self) -> bool {
+        !self.0.live.is_empty() || !self.0.retired.is_empty()
+    }
+
+    /// How many texts each may have.
+    pub(crate) fn limit(&self) -> Option<NonZeroU32> {
+        self.0.limit
+    }
+
+    /// Whether these are the same, not others that are alike.
+    pub(crate) fn are(&self, others: &SymbolDictionaries) -> bool {
+        Arc::ptr_eq(&self.0, &others.0)
     }
 
     fn adapted_to(&self, collection: &Collection) -> SymbolDictionaries {
-        let columns = collection.schema.columns().iter();
-        let symbols = columns.filter(|column| column.column_type == ColumnType::Symbol);
-        let dictionaries =
-            symbols.map(|column| (column.id, self.get(column.id).cloned().unwrap_or_default()));
-        SymbolDictionaries(Arc::new(dictionaries.collect()))
+        let (mut live, mut retired) = (ByColumn::new(), ByColumn::new());
+        for column in collection.schema.columns() {
+            let id = column.id;
+            if column.column_type == ColumnType::Symbol {
+                live.insert(id, self.get(id).cloned().unwrap_or_default());
+            } else if let Some(dictionary) = self.get(id).or_else(|| self.retired(id)) {
+                retired.insert(id, Arc::clone(dictionary));
+            }
+        }
+        let limit = Some(collection.timeseries().symbol_limit);
+        SymbolDictionaries(Arc::new(Dictionaries { live, retired, limit }))
     }
 
     /// Whether the column can be written. The dictionary of a symbol column that was dropped goes while
@@ -59,12 +103,20 @@ impl SymbolDictionaries {
 
     /// These, and those of the others that are not among them.
     fn and(&self, others: &SymbolDictionaries) -> SymbolDictionaries {
-        let all = others.0.iter().chain(self.0.iter());
-        SymbolDictionaries(Arc::new(all.map(|(id, dictionary)| (*id, Arc::clone(dictionary))).collect()))
+        let all = |own: &ByColumn, others: &ByColumn| {
+            let all = others.iter().chain(own);
+            all.map(|(id, dictionary)| (*id, Arc::clone(dictionary))).collect()
+        };
+        SymbolDictionaries(Arc::new(Dictionaries {
+            live: all(&self.0.live, &others.0.live),
+            retired: all(&self.0.retired, &others.0.retired),
+            limit: self.0.limit,
+        }))
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.0.values().map(|dictionary| dictionary.memory_bytes()).sum()
+        let all = self.0.live.values().chain(self.0.retired.values());
+        all.map(|dictionary| dictionary.memory_bytes()).sum()
     }
 }
 
@@ -119,6 +171,25 @@ pub(crate) struct CollectionRuntime {
     flushed: Condvar,
     /// Signalled when `deletes` becomes 0.
     deleted: Condvar,
+}
+
+/// A collection with what its arrays mean, all of one moment: a symbol column has a dictionary, and no
+/// other has one.
+#[derive(Clone, Debug)]
+pub(crate) struct Form {
+    pub(crate) collection: Arc<Collection>,
+    pub(crate) symbols: SymbolDictionaries,
+    pub(crate) missing: MissingValues,
+}
+
+/// What of a collection changes when symbol columns become columns of text.
+#[derive(Debug)]
+pub(crate) struct WithTexts {
+    symbols: SymbolDictionaries,
+    missing: MissingValues,
+    active: Memtable,
+    active_keys: Option<Arc<LayerIndex>>,
+    frozen: VecDeque<Arc<Frozen>>,
 }
 
 /// What [`CollectionRuntime::lock`] guards.
@@ -253,6 +324,62 @@ impl CollectionRuntime {
         self.lock().missing.clone()
     }
 
+    /// What the collection is in this moment, for who makes or reads its segments. `known` is what the
+    /// catalog says of it; where that is newer, somebody may have written by it already.
+    pub(crate) fn form(&self, state: &State, known: Option<&Arc<Collection>>) -> Form {
+        let collection = Arc::clone(state.newest(known));
+        Form { collection, symbols: self.symbols(), missing: state.missing.clone() }
+    }
+
+    /// What the memtables are when the collection has become `next`, in which symbol columns are columns
+    /// of text.
+    pub(crate) fn with_texts(
+        &self,
+        state: &State,
+        next: &Collection,
+    ) -> Result<WithTexts, MissingValueError> {
+        let symbols = self.symbols().adapted_to(next);
+        let missing = MissingValues::new(next, &symbols)?;
+        let new_keys = || Arc::new(LayerIndex::new(&state.budget));
+        let fitted = |rows: &Memtable| rows.fitted(&symbols).map_err(MissingValueError::Symbols);
+        let frozen = |frozen: &Arc<Frozen>| {
+            // Keys are other bytes from now on; whoever reads next makes the indexes anew.
+            let keys = frozen.keys.as_ref().map(|keys| FrozenKeys {
+                staged: keys.staged.iter().map(|_| new_keys()).collect(),
+                memtable: new_keys(),
+            });
+            Ok(Arc::new(Frozen {
+                memtable: fitted(&frozen.memtable)?,
+                staged: frozen.staged.clone(),
+                lsn_max: frozen.lsn_max,
+                log_floor: frozen.log_floor,
+                keys,
+            }))
+        };
+        Ok(WithTexts {
+            active: fitted(&state.active)?,
+            active_keys: state.active_keys.as_ref().map(|_| new_keys()),
+            frozen: state.frozen.iter().map(frozen).collect::<Result<_, MissingValueError>>()?,
+            symbols,
+            missing,
+        })
+    }
+
+    /// Takes over what [`CollectionRuntime::with_texts`] made under the same guard, when the catalog says
+    /// what was said there.
+    pub(crate) fn take_over(&self, state: &mut State, collection: &Arc<Collection>, new: WithTexts) {
+        let WithTexts { symbols, missing, active, active_keys, frozen } = new;
+        symbols.0.retired.values().for_each(|dictionary| dictionary.retire());
+        *self.symbols.write().unwrap_or_else(PoisonError::into_inner) = symbols;
+        state.missing = missing;
+        state.active = active;
+        state.active_keys = active_keys;
+        state.frozen = frozen;
+        state.collection = Arc::clone(collection);
+        // A merge that began before would make keys of the old form.
+        state.merge_epoch += 1;
+    }
+
     /// Before the catalog knows what the collection will be: whoever learns of a column then finds its
     /// dictionary and its missing value, and no NULL comes to columns that are not to have any.
     pub(crate) fn prepare(
@@ -354,6 +481,11 @@ impl State {
         }
     }
 
+    fn newest<'a>(&'a self, known: Option<&'a Arc<Collection>>) -> &'a Arc<Collection> {
+        let own = &self.collection;
+        known.filter(|known| known.schema.version() > own.schema.version()).unwrap_or(own)
+    }
+
     /// What is seen at a position. `known` is what the catalog says of the collection: where it is
     /// newer than the state, readers may know it already.
     pub(crate) fn snapshot_at(
@@ -383,10 +515,8 @@ impl State {
         }
         add_chunks(&mut chunks, &self.active, self.active_keys.as_ref(), lsn);
         layers.extend(self.active_keys.as_ref().map(|keys| memtable_layer(&self.active, keys, lsn)));
-        let own = &self.collection;
-        let collection = known.filter(|known| known.schema.version() > own.schema.version()).unwrap_or(own);
         CollectionSnapshot::new(NewSnapshot {
-            collection: Arc::clone(collection),
+            collection: Arc::clone(self.newest(known)),
             lsn,
             chunks,
             segments: Arc::clone(&self.segments),

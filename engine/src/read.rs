@@ -220,6 +220,11 @@ fn answer_schema(collection: &Collection, request: &ScanRequest) -> SchemaRef {
 pub fn plan(snapshot: &CollectionSnapshot, mut request: ScanRequest) -> Result<Scan, ReadError> {
     request.predicates.sort_by_key(Predicate::is_slow);
     let collection = snapshot.collection();
+    for predicate in &mut request.predicates {
+        if let Some(column) = collection.schema.column(predicate.column()) {
+            predicate.compare_as(&column.column_type)?;
+        }
+    }
     let of_predicates = request.predicates.iter().map(Predicate::column);
     let mut columns = request.columns.iter().copied().chain(of_predicates);
     if let Some(gone) = columns.find(|id| collection.schema.column(*id).is_none()) {

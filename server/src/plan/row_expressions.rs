@@ -366,9 +366,10 @@ impl BoundExpressions {
         let Some((_, array)) = sides[side].iter().find(|(given, _)| *given == id) else {
             return Ok(new_null_array(data_type, row_count));
         };
-        let array = match self.symbols.get(id) {
-            Some(dictionary) => dictionary.resolve(array.as_primitive::<Int32Type>()),
-            None => Arc::clone(array),
+        let array = match (self.symbols.of_numbers(id), array.as_primitive_opt::<Int32Type>()) {
+            (Some(dictionary), Some(numbers)) => dictionary.resolve(numbers),
+            // Also of a symbol column that became one of text meanwhile.
+            _ => Arc::clone(array),
         };
         if array.data_type() == data_type {
             return Ok(array);

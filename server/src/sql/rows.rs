@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
-use arrow::compute::{concat, filter};
+use arrow::compute::{cast as cast_to_texts, concat, filter};
 use arrow::datatypes::DataType;
 use bytes::Bytes;
 use tidemark_catalog::collection::Collection;
-use tidemark_catalog::ids::ColumnId;
+use tidemark_catalog::ids::{CollectionId, ColumnId};
 use tidemark_catalog::schema::Column;
 use tidemark_catalog::types::ColumnType;
 use tidemark_engine::batch::WriteBatch;
@@ -15,7 +15,6 @@ use tidemark_engine::collection::SymbolDictionaries;
 use tidemark_engine::engine::{Engine, Submitted, Write};
 use tidemark_engine::error::{JobError, WalError, WriteError};
 use tidemark_engine::is_disk_full;
-use tidemark_engine::memtable::symbols::SymbolDictionary;
 use tidemark_engine::producers::BatchNumber;
 
 use crate::error::{SqlError, SqlResult};
@@ -157,14 +156,15 @@ impl RowsBuilder {
         let target = Arc::new(target.with_filled());
         let builder = |at| {
             let column = target.column(at);
-            Ok(match &column.column_type {
-                ColumnType::Symbol => {
-                    Builder::Symbols(SymbolBuilder::new(dictionary(&symbols, column)?, row_count))
+            match symbols.get(column.id) {
+                Some(dictionary) if column.column_type == ColumnType::Symbol => {
+                    Builder::Symbols(SymbolBuilder::new(Arc::clone(dictionary), row_count))
                 }
-                column_type => Builder::Values(ColumnBuilder::new(column_type, row_count)),
-            })
+                // Also of a symbol column that became one of text since the statement was understood.
+                _ => Builder::Values(ColumnBuilder::new(&column.column_type, row_count)),
+            }
         };
-        let builders = (0..target.columns.len()).map(builder).collect::<SqlResult<Vec<_>>>()?;
+        let builders = (0..target.columns.len()).map(builder).collect();
         let (format, blocks, capacity) = (format.clone(), Vec::new(), row_count);
         Ok(RowsBuilder { target, given, symbols, format, builders, blocks, row_count: 0, capacity })
     }
@@ -473,6 +473,12 @@ impl RowsBuilder {
                 *array = compacted(&concat(&parts).map_err(SqlError::internal)?);
             }
         }
+        for builder in &mut self.builders {
+            // The column became one of text: its texts need no numbers any more.
+            if matches!(builder, Builder::Symbols(symbols) if symbols.is_retired()) {
+                *builder = Builder::Values(ColumnBuilder::new(&ColumnType::Text, capacity));
+            }
+        }
         checked(&self.target, block, &self.symbols, &self.format)
     }
 }
@@ -516,11 +522,6 @@ fn in_element(fault: ColumnFault) -> SqlError {
         return SqlError::new(fault.error.state(), message);
     }
     fault.error
-}
-
-fn dictionary(symbols: &SymbolDictionaries, column: &Column) -> SqlResult<Arc<SymbolDictionary>> {
-    let found = symbols.get(column.id).cloned();
-    found.ok_or_else(|| write_error(&WriteError::NoSuchColumn(column.id)))
 }
 
 /// A value of a type that a column cannot take.
@@ -642,10 +643,16 @@ pub fn rows_of(
 ///
 /// # Errors
 /// None that a statement could be the cause of.
-pub fn put_together(collection: &Collection, mut batches: Vec<WriteBatch>) -> SqlResult<Option<WriteBatch>> {
+pub fn put_together(
+    engine: &Engine,
+    collection: &Collection,
+    mut batches: Vec<WriteBatch>,
+) -> SqlResult<Option<WriteBatch>> {
     if batches.len() < 2 {
         return Ok(batches.pop());
     }
+    // Symbols may have become texts between one and the next.
+    let batches = engine.fitted(collection.id, batches).map_err(|error| write_error(&error))?;
     let columns = batches[0].columns().iter().enumerate().map(|(at, (id, _))| {
         let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.columns()[at].1.as_ref()).collect();
         Ok((*id, concat(&parts).map_err(SqlError::internal)?))
@@ -655,7 +662,10 @@ pub fn put_together(collection: &Collection, mut batches: Vec<WriteBatch>) -> Sq
 }
 
 fn intern(symbols: &SymbolDictionaries, column: &Column, texts: &ArrayRef) -> SqlResult<ArrayRef> {
-    let dictionary = dictionary(symbols, column)?;
+    let Some(dictionary) = symbols.get(column.id) else {
+        // It became one of text since the statement was understood.
+        return cast_to_texts(texts, &DataType::Utf8View).map_err(SqlError::internal);
+    };
     let numbers = match texts.data_type() {
         DataType::Utf8 => dictionary.intern_array(texts.as_string::<i32>().iter()),
         DataType::Utf8View => dictionary.intern_array(texts.as_string_view().iter()),
@@ -680,7 +690,7 @@ pub enum Written {
 /// # Errors
 /// As PostgreSQL says them; after a failure of the log the server stops.
 pub async fn write_durably(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     writes: Vec<Write>,
     synchronous: bool,
     number: Option<&BatchNumber>,
@@ -688,16 +698,45 @@ pub async fn write_durably(
     wait_committed(hand_over(engine, writes, synchronous, number).await?).await
 }
 
-/// Hands rows over: when this returns they have a place in the log, and are not durable yet.
+/// Hands rows over: when this returns they have a place in the log, and are not durable yet. Symbol columns
+/// with too many texts become columns of text first.
 ///
 /// # Errors
 /// As PostgreSQL says them; nothing is applied.
 pub async fn hand_over(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     writes: Vec<Write>,
     synchronous: bool,
     number: Option<&BatchNumber>,
 ) -> SqlResult<Submitted> {
+    let mut writes = writes;
+    loop {
+        match hand_over_admitted(engine, writes, synchronous, number).await? {
+            Ok(submitted) => return Ok(submitted),
+            Err((collection, refused)) => {
+                limit_symbols(engine, collection).await?;
+                writes = refused;
+            }
+        }
+    }
+}
+
+/// Makes symbol columns with too many texts columns of text.
+async fn limit_symbols(engine: &Arc<Engine>, collection: CollectionId) -> SqlResult<()> {
+    let engine = Arc::clone(engine);
+    let limited = tokio::task::spawn_blocking(move || engine.limit_symbols(collection)).await;
+    let limited =
+        limited.map_err(|error| SqlError::internal(format!("a change ended by a panic: {error}")))?;
+    limited.map_err(|error| write_error(&error))
+}
+
+/// Waits for memory. Gives the rows back when a symbol column of a collection has too many texts.
+async fn hand_over_admitted(
+    engine: &Engine,
+    writes: Vec<Write>,
+    synchronous: bool,
+    number: Option<&BatchNumber>,
+) -> SqlResult<Result<Submitted, (CollectionId, Vec<Write>)>> {
     use tidemark_engine::engine::Durability;
     let durability = if synchronous { engine.default_durability() } else { Durability::Written };
     let bytes: usize = writes.iter().map(|write| write.batch.memory_bytes()).sum();
@@ -705,8 +744,9 @@ pub async fn hand_over(
     let waited = tokio::time::timeout(engine.options().admission_wait_max, async {
         loop {
             match engine.try_write_numbered(writes, durability, number) {
-                Ok(ticket) => return Ok(ticket),
+                Ok(ticket) => return Ok(Ok(ticket)),
                 Err((WriteError::OverBudget { .. }, refused)) => writes = refused,
+                Err((WriteError::SymbolLimit(collection), refused)) => return Ok(Err((collection, refused))),
                 Err((error, _)) => return Err(write_error(&error)),
             }
             engine.budget().available(bytes).await;
@@ -752,6 +792,8 @@ pub fn write_error(error: &WriteError) -> SqlError {
                 .with_hint("Writing is faster than the disk: try again, or raise memtable-memory.")
         }
         WriteError::Changed(_) => overtaken(),
+        WriteError::SymbolsAsTexts(error) => SqlError::internal(error),
+        WriteError::SymbolLimit(_) => new(sqlstate::SERIALIZATION_FAILURE, error.to_string()),
         WriteError::SymbolDictionaryFull => new(sqlstate::PROGRAM_LIMIT_EXCEEDED, error.to_string())
             .with_hint("Use text instead of SYMBOL for values that hardly repeat."),
         WriteError::Wal(error) => wal_error(error),
