@@ -11,8 +11,8 @@ use tidemark_catalog::ids::{ColumnId, SchemaVersion};
 use tidemark_catalog::schema::Column;
 use tidemark_catalog::types::ColumnType;
 
-use crate::collection::SymbolDictionaries;
 use crate::error::WriteError;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::types::write_type;
 
 /// Rows for one collection, column by column. A column that is not in it has its missing value in every

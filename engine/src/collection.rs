@@ -8,15 +8,13 @@
 //! so rows stand in memtables in the order of the log; and while a flush swaps a frozen memtable
 //! for its segments, so a reader sees the rows in one place or the other.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::num::NonZeroU32;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tidemark_catalog::collection::Collection;
-use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn, PartitionId};
+use tidemark_catalog::ids::{CollectionId, Lsn, PartitionId};
 use tidemark_catalog::schema::{Column, Nullability};
-use tidemark_catalog::types::ColumnType;
 
 use crate::batch::Gaps;
 use crate::dedup::index::LayerIndex;
@@ -24,101 +22,10 @@ use crate::dedup::resolve::{Layer, LayerRows};
 use crate::error::{MissingValueError, WriteError};
 use crate::memtable::Memtable;
 use crate::memtable::budget::Budget;
-use crate::memtable::symbols::SymbolDictionary;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::missing::MissingValues;
 use crate::segment::handle::SegmentHandle;
 use crate::snapshot::{CollectionSnapshot, NewSnapshot, SnapshotChunk, StagedSegment};
-
-/// The dictionaries of a collection's symbol columns.
-#[derive(Clone, Debug, Default)]
-pub struct SymbolDictionaries(Arc<Dictionaries>);
-
-#[derive(Debug, Default)]
-struct Dictionaries {
-    live: ByColumn,
-    /// Of columns of text that were symbol columns since the engine was opened: rows on their way may have
-    /// their numbers.
-    retired: ByColumn,
-    /// How many texts one may have before the column becomes one of text; `None` without a collection.
-    limit: Option<NonZeroU32>,
-}
-
-type ByColumn = BTreeMap<ColumnId, Arc<SymbolDictionary>>;
-
-impl SymbolDictionaries {
-    /// The dictionary of a column; `None` for a column that is not a symbol.
-    pub fn get(&self, id: ColumnId) -> Option<&Arc<SymbolDictionary>> {
-        self.0.live.get(&id)
-    }
-
-    /// The dictionary that a column of text had when it was a symbol column.
-    pub(crate) fn retired(&self, id: ColumnId) -> Option<&Arc<SymbolDictionary>> {
-        self.0.retired.get(&id)
-    }
-
-    /// What the numbers of a column mean, be it one of symbols or one of text that was.
-    pub fn of_numbers(&self, id: ColumnId) -> Option<&Arc<SymbolDictionary>> {
-        self.get(id).or_else(|| self.retired(id))
-    }
-
-    /// All of them, by column.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ColumnId, &Arc<SymbolDictionary>)> {
-        self.0.live.iter().map(|(id, dictionary)| (*id, dictionary))
-    }
-
-    /// Whether a column was ever one of symbols, or is.
-    pub(crate) fn has_any(&self) -> bool {
-        !self.0.live.is_empty() || !self.0.retired.is_empty()
-    }
-
-    /// How many texts each may have.
-    pub(crate) fn limit(&self) -> Option<NonZeroU32> {
-        self.0.limit
-    }
-
-    /// Whether these are the same, not others that are alike.
-    pub(crate) fn are(&self, others: &SymbolDictionaries) -> bool {
-        Arc::ptr_eq(&self.0, &others.0)
-    }
-
-    fn adapted_to(&self, collection: &Collection) -> SymbolDictionaries {
-        let (mut live, mut retired) = (ByColumn::new(), ByColumn::new());
-        for column in collection.schema.columns() {
-            let id = column.id;
-            if column.column_type == ColumnType::Symbol {
-                live.insert(id, self.get(id).cloned().unwrap_or_default());
-            } else if let Some(dictionary) = self.get(id).or_else(|| self.retired(id)) {
-                retired.insert(id, Arc::clone(dictionary));
-            }
-        }
-        let limit = Some(collection.timeseries().symbol_limit);
-        SymbolDictionaries(Arc::new(Dictionaries { live, retired, limit }))
-    }
-
-    /// Whether the column can be written. The dictionary of a symbol column that was dropped goes while
-    /// a flush or merge that began before may still think of the column.
-    pub(crate) fn allow(&self, column: &Column) -> bool {
-        column.column_type != ColumnType::Symbol || self.get(column.id).is_some()
-    }
-
-    /// These, and those of the others that are not among them.
-    fn and(&self, others: &SymbolDictionaries) -> SymbolDictionaries {
-        let all = |own: &ByColumn, others: &ByColumn| {
-            let all = others.iter().chain(own);
-            all.map(|(id, dictionary)| (*id, Arc::clone(dictionary))).collect()
-        };
-        SymbolDictionaries(Arc::new(Dictionaries {
-            live: all(&self.0.live, &others.0.live),
-            retired: all(&self.0.retired, &others.0.retired),
-            limit: self.0.limit,
-        }))
-    }
-
-    pub(crate) fn memory_bytes(&self) -> usize {
-        let all = self.0.live.values().chain(self.0.retired.values());
-        all.map(|dictionary| dictionary.memory_bytes()).sum()
-    }
-}
 
 /// A memtable that takes no more rows, or a bulk write that was committed.
 #[derive(Debug)]
@@ -369,7 +276,7 @@ impl CollectionRuntime {
     /// what was said there.
     pub(crate) fn take_over(&self, state: &mut State, collection: &Arc<Collection>, new: WithTexts) {
         let WithTexts { symbols, missing, active, active_keys, frozen } = new;
-        symbols.0.retired.values().for_each(|dictionary| dictionary.retire());
+        symbols.retire();
         *self.symbols.write().unwrap_or_else(PoisonError::into_inner) = symbols;
         state.missing = missing;
         state.active = active;

@@ -18,12 +18,13 @@ use arrow::error::ArrowError;
 use tidemark_catalog::ids::{ColumnId, Lsn};
 
 use crate::batch::WriteBatch;
-use crate::collection::SymbolDictionaries;
 use crate::error::WriteError;
 use crate::memtable::budget::Charge;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::missing::MissingValues;
 
 pub mod budget;
+pub mod dictionaries;
 pub mod symbols;
 
 /// How many chunks of a size are put together.

@@ -102,7 +102,7 @@ pub struct Scan {
 pub(crate) struct Shared {
     pub(crate) request: ScanRequest,
     pub(crate) schema: SchemaRef,
-    pub(crate) symbols: crate::collection::SymbolDictionaries,
+    pub(crate) symbols: crate::memtable::dictionaries::SymbolDictionaries,
     pub(crate) missing: MissingValues,
     /// Which rows of a collection with a `dedup_key` are seen.
     pub(crate) resolution: Option<Arc<Resolution>>,

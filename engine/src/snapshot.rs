@@ -10,12 +10,12 @@ use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::{CollectionId, Lsn};
 
 use crate::batch::WriteBatch;
-use crate::collection::SymbolDictionaries;
 use crate::dedup::index::LayerIndex;
 use crate::dedup::resolve::{Layer, LayerRows, Resolution, resolve};
 use crate::error::{ReadError, WriteError};
 use crate::memtable::Chunk;
 use crate::memtable::budget::Budget;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::missing::MissingValues;
 use crate::segment::handle::SegmentHandle;
 

@@ -13,7 +13,7 @@
 //! 4. The runtime takes the new memtables over, under the same guard: readers see numbers with the dictionary,
 //!    or texts without.
 //! 5. Numbers that are on their way, in rows that were made before, are looked up in the dictionary, which is
-//!    kept for that ([`SymbolDictionaries::fitted`]). So the limit may be passed by what is on its way.
+//!    kept for that ([`SymbolDictionaries::fitted`](crate::memtable::dictionaries::SymbolDictionaries::fitted)). So the limit may be passed by what is on its way.
 //!
 //! Segments of the column from before and after are read alike: see [`crate::segment::decode`]. A merge that is
 //! under way at 4 gives up; keys of a `dedup_key` that were indexed as numbers are indexed anew.
@@ -21,15 +21,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Int32Type};
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::edit::{CatalogEdit, Change};
 use tidemark_catalog::error::EditError;
 use tidemark_catalog::ids::{CollectionId, ColumnId};
 
 use crate::batch::WriteBatch;
-use crate::collection::{CollectionRuntime, SymbolDictionaries};
+use crate::collection::CollectionRuntime;
 use crate::engine::{Engine, Inner, Write};
 use crate::error::{DdlError, WriteError};
 use crate::jobs::Job;
@@ -133,76 +131,11 @@ impl Drop for FlushRight<'_> {
     }
 }
 
-impl SymbolDictionaries {
-    /// The columns with too many texts, and how many these are.
-    fn over_limit(&self) -> Vec<(ColumnId, usize)> {
-        let Some(limit) = self.limit() else { return Vec::new() };
-        let counts = self.iter().map(|(id, dictionary)| (id, dictionary.len()));
-        counts.filter(|(_, count)| *count > limit.get() as usize).collect()
-    }
-
-    /// Whether a column of the batch has too many texts.
-    pub(crate) fn are_too_many(&self, batch: &WriteBatch) -> bool {
-        let Some(limit) = self.limit() else { return false };
-        let is_over = |id| self.get(id).is_some_and(|dictionary| dictionary.len() > limit.get() as usize);
-        batch.columns().iter().any(|(id, _)| is_over(*id))
-    }
-
-    /// Whether a column is not as these say.
-    pub(crate) fn is_other_form(&self, batch: &WriteBatch) -> bool {
-        self.has_any() && batch.columns().iter().any(|(id, array)| self.is_other(*id, array))
-    }
-
-    /// Columns with numbers where these have dictionaries, and texts where they have none any more; `None`
-    /// when they are so already.
-    ///
-    /// # Errors
-    /// A dictionary is full.
-    pub(crate) fn fitted(
-        &self,
-        columns: &[(ColumnId, ArrayRef)],
-    ) -> Result<Option<Vec<(ColumnId, ArrayRef)>>, WriteError> {
-        if !self.has_any() || !columns.iter().any(|(id, array)| self.is_other(*id, array)) {
-            return Ok(None);
-        }
-        let columns = columns.iter().map(|(id, array)| Ok((*id, self.fitted_array(*id, array)?)));
-        columns.collect::<Result<Vec<_>, WriteError>>().map(Some)
-    }
-
-    /// An array of a column, as texts where another array of it has texts.
-    pub fn alike(&self, id: ColumnId, array: &ArrayRef, other: &ArrayRef) -> ArrayRef {
-        match (array.as_primitive_opt::<Int32Type>(), other.data_type(), self.of_numbers(id)) {
-            (Some(numbers), DataType::Utf8View, Some(dictionary)) => Arc::new(dictionary.texts_of(numbers)),
-            _ => Arc::clone(array),
-        }
-    }
-
-    fn is_other(&self, id: ColumnId, array: &ArrayRef) -> bool {
-        match array.data_type() {
-            DataType::Int32 => self.retired(id).is_some(),
-            DataType::Utf8View => self.get(id).is_some(),
-            _ => false,
-        }
-    }
-
-    fn fitted_array(&self, id: ColumnId, array: &ArrayRef) -> Result<ArrayRef, WriteError> {
-        match (array.data_type(), self.get(id), self.retired(id)) {
-            (DataType::Int32, _, Some(retired)) => {
-                Ok(Arc::new(retired.texts_of(array.as_primitive::<Int32Type>())))
-            }
-            (DataType::Utf8View, Some(live), _) => {
-                Ok(Arc::new(live.intern_array(array.as_string_view().iter())?))
-            }
-            _ => Ok(Arc::clone(array)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
 
-    use arrow::array::{Int32Array, StringViewArray, TimestampMicrosecondArray};
+    use arrow::array::{ArrayRef, AsArray, Int32Array, StringViewArray, TimestampMicrosecondArray};
     use tidemark_catalog::collection::{CalendarInterval, CollectionKind, IntervalUnit, TimeseriesOptions};
     use tidemark_catalog::ids::{BOOTSTRAP_ROLE, Lsn, NAMESPACE_PUBLIC};
     use tidemark_catalog::schema::{NewColumn, Nullability, Schema};

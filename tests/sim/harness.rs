@@ -21,6 +21,7 @@ use tidemark_catalog::ids::{BOOTSTRAP_ROLE, CollectionId, ColumnId, NAMESPACE_PU
 use tidemark_catalog::schema::{NewColumn, Nullability};
 use tidemark_catalog::types::{ColumnType, TimeUnit};
 use tidemark_engine::batch::WriteBatch;
+use tidemark_engine::check::{Depth, check};
 use tidemark_engine::delete::{Delete, RowPlaces};
 use tidemark_engine::engine::{CommitTicket, Durability, Engine, NewTimeseries, Write};
 use tidemark_engine::env::sim::{Fault, World};
@@ -164,6 +165,13 @@ impl Harness {
         // The process ends before its memory does: nothing it does now reaches the disk.
         self.world.crash();
         self.engine = None;
+    }
+
+    /// The same, and a look at every value of what is on the disk.
+    pub(crate) fn crash_and_check_files(&mut self) {
+        self.crash();
+        let report = check(&self.world.env(), &self.options().directory, Depth::Values, &mut |_| {}).unwrap();
+        assert!(report.faults.is_empty(), "{:?}", report.faults);
     }
 
     pub(crate) fn engine(&self) -> &Engine {

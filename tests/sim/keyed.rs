@@ -129,6 +129,7 @@ pub(crate) fn run_with_power_cuts(seed: u64) {
     }
     keyed.open();
     keyed.check();
+    keyed.harness.crash_and_check_files();
 }
 
 /// While segments are merged, rows that replace some of theirs are written and flushed.

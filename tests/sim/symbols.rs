@@ -101,7 +101,11 @@ fn rows_on_every_way_are_there_with_their_texts() {
     // Whoever asks for a text by the old form or the new one finds the same rows, wherever these are.
     let steps: [fn(&mut Harness); 4] = [
         |_| {},
-        |harness| harness.flush_of("a"),
+        |harness| {
+            harness.flush_of("a");
+            harness.crash_and_check_files();
+            harness.open();
+        },
         |harness| harness.engine().merge(harness.id("a")).unwrap(),
         |harness| {
             harness.crash();

@@ -21,13 +21,13 @@ use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn};
 use tidemark_catalog::types::ColumnType;
 
 use crate::batch::{WriteBatch, timestamp_values};
-use crate::collection::SymbolDictionaries;
 use crate::dedup::batch_keys::{BatchKeys, KeyWatch, column};
 use crate::dedup::index::LayerIndex;
 use crate::dedup::resolve::LayerRows;
 use crate::engine::{CommitTicket, Durability, Engine};
 use crate::error::{ReadError, WriteError};
 use crate::memtable::Chunk;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::missing::MissingValues;
 use crate::read::predicate::{Comparison, Predicate};
 use crate::read::unit::UnitBlocks;

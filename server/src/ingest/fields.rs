@@ -9,8 +9,8 @@ use arrow::array::{
 };
 use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::types::{ColumnType, TimeUnit};
-use tidemark_engine::collection::SymbolDictionaries;
 use tidemark_engine::error::WriteError;
+use tidemark_engine::memtable::dictionaries::SymbolDictionaries;
 use tidemark_engine::types::UTC;
 
 /// A value of a field.

@@ -19,8 +19,8 @@ use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::types::{ColumnType, TimeUnit};
 use tidemark_engine::batch::WriteBatch;
-use tidemark_engine::collection::SymbolDictionaries;
 use tidemark_engine::engine::{Engine, Write};
+use tidemark_engine::memtable::dictionaries::SymbolDictionaries;
 use tidemark_engine::types::UTC;
 
 use crate::error::SqlError;

@@ -21,7 +21,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
-use tidemark_engine::collection::SymbolDictionaries;
+use tidemark_engine::memtable::dictionaries::SymbolDictionaries;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::datum::Datum;

@@ -11,10 +11,10 @@ use tidemark_catalog::ids::{CollectionId, ColumnId};
 use tidemark_catalog::schema::Column;
 use tidemark_catalog::types::ColumnType;
 use tidemark_engine::batch::WriteBatch;
-use tidemark_engine::collection::SymbolDictionaries;
 use tidemark_engine::engine::{Engine, Submitted, Write};
 use tidemark_engine::error::{JobError, WalError, WriteError};
 use tidemark_engine::is_disk_full;
+use tidemark_engine::memtable::dictionaries::SymbolDictionaries;
 use tidemark_engine::producers::BatchNumber;
 
 use crate::error::{SqlError, SqlResult};

@@ -5,8 +5,8 @@ use arrow::datatypes::Int32Type;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::schema::{Column, Nullability};
-use tidemark_engine::collection::SymbolDictionaries;
 use tidemark_engine::error::WriteError;
+use tidemark_engine::memtable::dictionaries::SymbolDictionaries;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::scalar::datum_from_array;
