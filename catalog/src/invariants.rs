@@ -10,7 +10,7 @@
 //! 4. A segment lies within its partition, has rows, and holds no commit above the collection's
 //!    `flushed_lsn`: or restart would replay rows that a segment already has.
 //! 5. From one catalog to the next `flushed_lsn` does not move back, a schema changes only to a
-//!    higher version, no column changes its type, keys stay, a live segment changes in nothing but which
+//!    higher version, no column changes its type but from symbol to text, keys stay, a live segment changes in nothing but which
 //!    of its rows are deleted, and those only become more.
 //! 6. What has a namespace or a comment is there.
 
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::collection::TimeseriesOptions;
 use crate::error::InvariantError;
-use crate::schema::Schema;
+use crate::schema::{Schema, may_become};
 use crate::segment::Segment;
 use crate::view::{CollectionView, View};
 
@@ -159,7 +159,7 @@ fn check_collection_transition(
         let unchanged = before
             .segments
             .get(segment_id)
-            .is_none_or(|earlier| Arc::ptr_eq(earlier, segment) || may_become(earlier, segment));
+            .is_none_or(|earlier| Arc::ptr_eq(earlier, segment) || may_follow(earlier, segment));
         if !unchanged {
             return Err(InvariantError::SegmentChanged(*segment_id));
         }
@@ -168,7 +168,7 @@ fn check_collection_transition(
 }
 
 /// Whether a segment changes in nothing but that more of its rows are deleted.
-fn may_become(earlier: &Segment, later: &Segment) -> bool {
+fn may_follow(earlier: &Segment, later: &Segment) -> bool {
     let count = |segment: &Segment| segment.deleted.map_or(0, |deleted| deleted.row_count);
     let same_deleted = earlier.deleted == later.deleted;
     (same_deleted || count(earlier) < count(later))
@@ -177,8 +177,7 @@ fn may_become(earlier: &Segment, later: &Segment) -> bool {
 
 fn keeps_types(old: &Schema, new: &Schema) -> bool {
     new.next_column_id >= old.next_column_id
-        && old
-            .columns
-            .iter()
-            .all(|column| new.column(column.id).is_none_or(|later| later.column_type == column.column_type))
+        && old.columns.iter().all(|column| {
+            new.column(column.id).is_none_or(|later| may_become(&column.column_type, &later.column_type))
+        })
 }

@@ -146,6 +146,38 @@ impl Schema {
         Ok(next)
     }
 
+    /// The next version, with these symbol columns as columns of text: the one change of a type that
+    /// there is.
+    ///
+    /// # Errors
+    /// There is no such column, or it is no symbol column.
+    pub fn with_texts(&self, ids: &[ColumnId]) -> Result<Schema, SchemaError> {
+        let mut next = self.clone();
+        next.version = SchemaVersion(self.version.0 + 1);
+        for id in ids {
+            let at = self.position(*id).ok_or(SchemaError::NoColumn(*id))?;
+            if self.columns[at].column_type != ColumnType::Symbol {
+                return Err(SchemaError::NoColumn(*id));
+            }
+            next.columns[at].column_type = ColumnType::Text;
+        }
+        Ok(next)
+    }
+
+    /// Whether what was made for the other schema is right for this one: nothing else has changed than that
+    /// symbol columns became columns of text.
+    pub fn is_like(&self, other: &Schema) -> bool {
+        let is_like = |(own, others): (&Column, &Column)| {
+            let same_type = own.column_type == others.column_type
+                || may_become(&own.column_type, &others.column_type)
+                || may_become(&others.column_type, &own.column_type);
+            same_type && *own == Column { column_type: own.column_type.clone(), ..others.clone() }
+        };
+        self.version == other.version
+            || self.columns.len() == other.columns.len()
+                && self.columns.iter().zip(&other.columns).all(is_like)
+    }
+
     /// Which version this is.
     pub fn version(&self) -> SchemaVersion {
         self.version
@@ -175,6 +207,12 @@ impl Schema {
     pub fn position(&self, id: ColumnId) -> Option<usize> {
         self.columns.iter().position(|column| column.id == id)
     }
+}
+
+/// Whether a column of one type may be of the other later. Every value of the one is the same value of the
+/// other, and what is stored of it is read as both.
+pub fn may_become(earlier: &ColumnType, later: &ColumnType) -> bool {
+    earlier == later || (earlier, later) == (&ColumnType::Symbol, &ColumnType::Text)
 }
 
 fn check_name(name: &str) -> Result<(), SchemaError> {
@@ -218,6 +256,23 @@ mod tests {
         assert_eq!(renamed.column_by_name("c").map(|column| column.id), Some(ColumnId(1)));
         let error = schema.with_changed_column(ColumnId(1), |column| column.name = "b".to_owned());
         assert_eq!(error.unwrap_err(), SchemaError::DuplicateColumn("b".to_owned()));
+    }
+
+    #[test]
+    fn a_symbol_column_becomes_one_of_text_and_no_other_type_changes() {
+        let symbol = NewColumn::new("s", ColumnType::Symbol, Nullability::Required);
+        let schema = Schema::new(vec![column("a"), symbol]).unwrap();
+        let texts = schema.with_texts(&[ColumnId(2)]).unwrap();
+        assert_eq!(texts.version(), SchemaVersion(2));
+        let expected = Column { column_type: ColumnType::Text, ..schema.columns()[1].clone() };
+        assert_eq!(texts.columns(), [schema.columns()[0].clone(), expected]);
+        for id in [ColumnId(1), ColumnId(3)] {
+            assert_eq!(schema.with_texts(&[id]).unwrap_err(), SchemaError::NoColumn(id));
+        }
+        assert!(texts.is_like(&schema) && schema.is_like(&texts));
+        let renamed = texts.with_changed_column(ColumnId(2), |column| column.name = "t".to_owned()).unwrap();
+        assert!(!renamed.is_like(&schema));
+        assert!(!schema.with_columns(vec![column("b")]).unwrap().is_like(&schema));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tidemark_catalog::collection::Collection;
 use tidemark_catalog::edit::{CatalogEdit, Change};
 use tidemark_catalog::error::EditError;
 use tidemark_catalog::ids::{CollectionId, Lsn};
-use tidemark_catalog::schema::{Column, NewColumn, Nullability};
+use tidemark_catalog::schema::{Column, NewColumn, Nullability, may_become};
 
 use crate::collection::CollectionRuntime;
 use crate::engine::{Engine, Inner};
@@ -119,7 +119,8 @@ impl Engine {
         self.alter(id, |collection| {
             let is_new = |column: &NewColumn| {
                 let known = collection.schema.column_by_name(&column.name);
-                known.is_none_or(|known| known.column_type != column.column_type)
+                // A symbol column may have become one of text since its writer looked.
+                known.is_none_or(|known| !may_become(&column.column_type, &known.column_type))
             };
             let columns: Vec<NewColumn> = columns.into_iter().filter(is_new).collect();
             if columns.is_empty() {

@@ -9,8 +9,10 @@ use arrow::datatypes::{
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::{ColumnId, SchemaVersion};
 use tidemark_catalog::schema::Column;
+use tidemark_catalog::types::ColumnType;
 
 use crate::error::WriteError;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::types::write_type;
 
 /// Rows for one collection, column by column. A column that is not in it has its missing value in every
@@ -30,7 +32,7 @@ const INFINITIES: [i64; 2] = [i64::MIN, i64::MAX];
 
 impl WriteBatch {
     /// Checks that the columns fit the collection: known, distinct, of the type that
-    /// [`write_type`] gives, equally long, with no NULL where none may be and a time in every row.
+    /// [`write_type`] gives or, for symbols, texts, equally long, with no NULL where none may be and a time in every row.
     ///
     /// # Errors
     /// The first thing that does not fit. An empty batch is one of them.
@@ -50,7 +52,10 @@ impl WriteBatch {
         }
         for (id, array) in &columns {
             let column = collection.schema.column(*id).ok_or(WriteError::NoSuchColumn(*id))?;
-            if *array.data_type() != write_type(&column.column_type) || array.len() != row_count {
+            let is_right = *array.data_type() == write_type(&column.column_type)
+                // The column is not one of symbols any more, of which the writer has not heard.
+                || column.column_type == ColumnType::Symbol && *array.data_type() == DataType::Utf8View;
+            if !is_right || array.len() != row_count {
                 return Err(WriteError::WrongArray {
                     column: column.name.clone(),
                     expected: write_type(&column.column_type),
@@ -118,6 +123,17 @@ impl WriteBatch {
     /// The columns, by rising id.
     pub fn columns(&self) -> &[(ColumnId, ArrayRef)] {
         &self.columns
+    }
+
+    /// The same rows with columns in the form that the dictionaries say.
+    ///
+    /// # Errors
+    /// A dictionary is full.
+    pub(crate) fn fitted(self, symbols: &SymbolDictionaries) -> Result<WriteBatch, WriteError> {
+        match symbols.fitted(&self.columns)? {
+            None => Ok(self),
+            Some(columns) => Ok(WriteBatch { columns, ..self }),
+        }
     }
 
     pub(crate) fn into_columns(self) -> Vec<(ColumnId, ArrayRef)> {

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use tidemark_catalog::collection::Collection;
+use arrow::error::ArrowError;
 use tidemark_catalog::ids::{CollectionId, Lsn};
 
 use crate::batch::{Gaps, WriteBatch};
@@ -70,6 +70,10 @@ impl BulkWrite {
     /// # Errors
     /// As [`WriteError`] says; the bulk write can only be dropped then.
     pub fn write(&mut self, batch: WriteBatch) -> Result<(), WriteError> {
+        if self.runtime.symbols().are_too_many(&batch) {
+            self.engine.limit_symbols(self.runtime.id)?;
+        }
+        let batch = batch.fitted(&self.runtime.symbols())?;
         let bytes = batch.memory_bytes();
         let charge = self.engine.charge_blocking(bytes)?;
         self.row_count += batch.row_count() as u64;
@@ -109,16 +113,22 @@ impl BulkWrite {
     fn append(&mut self, batch: WriteBatch, charge: Charge) -> Result<(), WriteError> {
         let engine = Arc::clone(&self.engine);
         let begun = self.begun.as_mut().expect("it was begun");
+        // Nobody sees the rows yet, so that what the collection is a moment later does not matter.
+        let symbols = self.runtime.symbols();
+        let batch = batch.fitted(&symbols)?;
         let mut body = engine.wal.new_body(batch.memory_bytes());
         body.extend_from_slice(&begun.begin.0.to_le_bytes());
         encode_batch_count(&mut body, 1);
-        encode_batch(&mut body, self.runtime.id, &batch, &engine.symbol_texts(&self.runtime, &batch));
+        encode_batch(&mut body, self.runtime.id, &batch, &|id| symbols.get(id).cloned());
         let appended = engine.wal.append(RecordKind::BulkRows, body, Durability::Written)?;
         // One record may be on its way while the next is made.
         if let Some(last) = begun.last.replace(appended) {
             engine.wait_committed(last)?;
         }
         let now = engine.env.clock.monotonic();
+        if symbols.has_any() {
+            begun.rows = begun.rows.fitted(&symbols)?;
+        }
         begun.rows.push(begun.begin, batch, charge, now, &self.runtime.missing());
         if begun.rows.memory_bytes() >= engine.options.memtable_bytes_soft {
             self.stage()?;
@@ -128,10 +138,9 @@ impl BulkWrite {
 
     /// Hands the rows in memory to the executor, and waits when it is behind.
     fn stage(&mut self) -> Result<(), WriteError> {
-        let collection = self.engine.known_collection(&self.runtime);
         let begun = self.begun.as_mut().expect("it was begun");
         let memtable = std::mem::take(&mut begun.rows);
-        let task = StageTask::new(Arc::clone(&self.runtime), collection, memtable);
+        let task = StageTask::new(Arc::clone(&self.runtime), memtable);
         if self.engine.env.spawn.is_some() {
             self.engine.executor.submit(Job::Stage(Arc::clone(&task)), std::time::Duration::ZERO);
         } else {
@@ -223,6 +232,7 @@ fn commit(
         return Err(WriteError::NoSuchCollection(runtime.id));
     }
     gaps.map_or(Ok(()), |gaps| state.check_required(gaps))?;
+    begun.rows = begun.rows.fitted(&runtime.symbols())?;
     let mut body = Vec::new();
     numbering.encode(&mut body);
     body.extend_from_slice(&begun.begin.0.to_le_bytes());
@@ -283,7 +293,6 @@ impl Drop for BulkWrite {
 /// Rows of a bulk write on their way to segments.
 pub(crate) struct StageTask {
     runtime: Arc<CollectionRuntime>,
-    collection: Arc<Collection>,
     memtable: Memtable,
     outcome: Mutex<Outcome>,
     done: Condvar,
@@ -302,13 +311,9 @@ impl fmt::Debug for StageTask {
 }
 
 impl StageTask {
-    fn new(
-        runtime: Arc<CollectionRuntime>,
-        collection: Arc<Collection>,
-        memtable: Memtable,
-    ) -> Arc<StageTask> {
+    fn new(runtime: Arc<CollectionRuntime>, memtable: Memtable) -> Arc<StageTask> {
         let outcome = Mutex::new(Outcome::Waiting);
-        Arc::new(StageTask { runtime, collection, memtable, outcome, done: Condvar::new() })
+        Arc::new(StageTask { runtime, memtable, outcome, done: Condvar::new() })
     }
 
     /// Whose rows they are.
@@ -318,7 +323,7 @@ impl StageTask {
 
     /// Writes the segments.
     pub(crate) fn run(&self, engine: &Inner) {
-        let written = stage_rows(engine, &self.runtime, &self.collection, &self.memtable);
+        let written = stage_rows(engine, &self.runtime, &self.memtable);
         self.finish(written.map_err(Arc::new));
     }
 
@@ -362,11 +367,13 @@ impl StageTask {
 pub(crate) fn stage_rows(
     engine: &Inner,
     runtime: &CollectionRuntime,
-    collection: &Collection,
     memtable: &Memtable,
 ) -> Result<Vec<Arc<SegmentHandle>>, JobError> {
-    let written = flush::write_rows(engine, runtime, collection, memtable, None)?;
-    Ok(flush::staged_handles(engine, collection, written))
+    let form = engine.form(runtime);
+    let memtable = memtable.fitted(&form.symbols);
+    let memtable = memtable.map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+    let written = flush::write_rows(engine, &form, &memtable, None)?;
+    Ok(flush::staged_handles(engine, &form.collection, written))
 }
 
 /// The number of a bulk write in the body of its records.

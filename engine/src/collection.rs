@@ -8,14 +8,13 @@
 //! so rows stand in memtables in the order of the log; and while a flush swaps a frozen memtable
 //! for its segments, so a reader sees the rows in one place or the other.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tidemark_catalog::collection::Collection;
-use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn, PartitionId};
+use tidemark_catalog::ids::{CollectionId, Lsn, PartitionId};
 use tidemark_catalog::schema::{Column, Nullability};
-use tidemark_catalog::types::ColumnType;
 
 use crate::batch::Gaps;
 use crate::dedup::index::LayerIndex;
@@ -23,50 +22,10 @@ use crate::dedup::resolve::{Layer, LayerRows};
 use crate::error::{MissingValueError, WriteError};
 use crate::memtable::Memtable;
 use crate::memtable::budget::Budget;
-use crate::memtable::symbols::SymbolDictionary;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::missing::MissingValues;
 use crate::segment::handle::SegmentHandle;
 use crate::snapshot::{CollectionSnapshot, NewSnapshot, SnapshotChunk, StagedSegment};
-
-/// The dictionaries of a collection's symbol columns.
-#[derive(Clone, Debug, Default)]
-pub struct SymbolDictionaries(Arc<BTreeMap<ColumnId, Arc<SymbolDictionary>>>);
-
-impl SymbolDictionaries {
-    /// The dictionary of a column; `None` for a column that is not a symbol.
-    pub fn get(&self, id: ColumnId) -> Option<&Arc<SymbolDictionary>> {
-        self.0.get(&id)
-    }
-
-    /// All of them, by column.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ColumnId, &Arc<SymbolDictionary>)> {
-        self.0.iter().map(|(id, dictionary)| (*id, dictionary))
-    }
-
-    fn adapted_to(&self, collection: &Collection) -> SymbolDictionaries {
-        let columns = collection.schema.columns().iter();
-        let symbols = columns.filter(|column| column.column_type == ColumnType::Symbol);
-        let dictionaries =
-            symbols.map(|column| (column.id, self.get(column.id).cloned().unwrap_or_default()));
-        SymbolDictionaries(Arc::new(dictionaries.collect()))
-    }
-
-    /// Whether the column can be written. The dictionary of a symbol column that was dropped goes while
-    /// a flush or merge that began before may still think of the column.
-    pub(crate) fn allow(&self, column: &Column) -> bool {
-        column.column_type != ColumnType::Symbol || self.get(column.id).is_some()
-    }
-
-    /// These, and those of the others that are not among them.
-    fn and(&self, others: &SymbolDictionaries) -> SymbolDictionaries {
-        let all = others.0.iter().chain(self.0.iter());
-        SymbolDictionaries(Arc::new(all.map(|(id, dictionary)| (*id, Arc::clone(dictionary))).collect()))
-    }
-
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.0.values().map(|dictionary| dictionary.memory_bytes()).sum()
-    }
-}
 
 /// A memtable that takes no more rows, or a bulk write that was committed.
 #[derive(Debug)]
@@ -119,6 +78,25 @@ pub(crate) struct CollectionRuntime {
     flushed: Condvar,
     /// Signalled when `deletes` becomes 0.
     deleted: Condvar,
+}
+
+/// A collection with what its arrays mean, all of one moment: a symbol column has a dictionary, and no
+/// other has one.
+#[derive(Clone, Debug)]
+pub(crate) struct Form {
+    pub(crate) collection: Arc<Collection>,
+    pub(crate) symbols: SymbolDictionaries,
+    pub(crate) missing: MissingValues,
+}
+
+/// What of a collection changes when symbol columns become columns of text.
+#[derive(Debug)]
+pub(crate) struct WithTexts {
+    symbols: SymbolDictionaries,
+    missing: MissingValues,
+    active: Memtable,
+    active_keys: Option<Arc<LayerIndex>>,
+    frozen: VecDeque<Arc<Frozen>>,
 }
 
 /// What [`CollectionRuntime::lock`] guards.
@@ -253,6 +231,62 @@ impl CollectionRuntime {
         self.lock().missing.clone()
     }
 
+    /// What the collection is in this moment, for who makes or reads its segments. `known` is what the
+    /// catalog says of it; where that is newer, somebody may have written by it already.
+    pub(crate) fn form(&self, state: &State, known: Option<&Arc<Collection>>) -> Form {
+        let collection = Arc::clone(state.newest(known));
+        Form { collection, symbols: self.symbols(), missing: state.missing.clone() }
+    }
+
+    /// What the memtables are when the collection has become `next`, in which symbol columns are columns
+    /// of text.
+    pub(crate) fn with_texts(
+        &self,
+        state: &State,
+        next: &Collection,
+    ) -> Result<WithTexts, MissingValueError> {
+        let symbols = self.symbols().adapted_to(next);
+        let missing = MissingValues::new(next, &symbols)?;
+        let new_keys = || Arc::new(LayerIndex::new(&state.budget));
+        let fitted = |rows: &Memtable| rows.fitted(&symbols).map_err(MissingValueError::Symbols);
+        let frozen = |frozen: &Arc<Frozen>| {
+            // Keys are other bytes from now on; whoever reads next makes the indexes anew.
+            let keys = frozen.keys.as_ref().map(|keys| FrozenKeys {
+                staged: keys.staged.iter().map(|_| new_keys()).collect(),
+                memtable: new_keys(),
+            });
+            Ok(Arc::new(Frozen {
+                memtable: fitted(&frozen.memtable)?,
+                staged: frozen.staged.clone(),
+                lsn_max: frozen.lsn_max,
+                log_floor: frozen.log_floor,
+                keys,
+            }))
+        };
+        Ok(WithTexts {
+            active: fitted(&state.active)?,
+            active_keys: state.active_keys.as_ref().map(|_| new_keys()),
+            frozen: state.frozen.iter().map(frozen).collect::<Result<_, MissingValueError>>()?,
+            symbols,
+            missing,
+        })
+    }
+
+    /// Takes over what [`CollectionRuntime::with_texts`] made under the same guard, when the catalog says
+    /// what was said there.
+    pub(crate) fn take_over(&self, state: &mut State, collection: &Arc<Collection>, new: WithTexts) {
+        let WithTexts { symbols, missing, active, active_keys, frozen } = new;
+        symbols.retire();
+        *self.symbols.write().unwrap_or_else(PoisonError::into_inner) = symbols;
+        state.missing = missing;
+        state.active = active;
+        state.active_keys = active_keys;
+        state.frozen = frozen;
+        state.collection = Arc::clone(collection);
+        // A merge that began before would make keys of the old form.
+        state.merge_epoch += 1;
+    }
+
     /// Before the catalog knows what the collection will be: whoever learns of a column then finds its
     /// dictionary and its missing value, and no NULL comes to columns that are not to have any.
     pub(crate) fn prepare(
@@ -354,6 +388,11 @@ impl State {
         }
     }
 
+    fn newest<'a>(&'a self, known: Option<&'a Arc<Collection>>) -> &'a Arc<Collection> {
+        let own = &self.collection;
+        known.filter(|known| known.schema.version() > own.schema.version()).unwrap_or(own)
+    }
+
     /// What is seen at a position. `known` is what the catalog says of the collection: where it is
     /// newer than the state, readers may know it already.
     pub(crate) fn snapshot_at(
@@ -383,10 +422,8 @@ impl State {
         }
         add_chunks(&mut chunks, &self.active, self.active_keys.as_ref(), lsn);
         layers.extend(self.active_keys.as_ref().map(|keys| memtable_layer(&self.active, keys, lsn)));
-        let own = &self.collection;
-        let collection = known.filter(|known| known.schema.version() > own.schema.version()).unwrap_or(own);
         CollectionSnapshot::new(NewSnapshot {
-            collection: Arc::clone(collection),
+            collection: Arc::clone(self.newest(known)),
             lsn,
             chunks,
             segments: Arc::clone(&self.segments),

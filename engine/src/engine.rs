@@ -10,7 +10,7 @@
 //!
 //! Lock order: a collection's `turns` → `merging` → `ddl` → a collection's `publishing` → the producers'
 //! numbers → collections' states, by rising id → `bulk` → the log's queue. The catalog's locks are taken
-//! without any of these but `merging`, `ddl` and `publishing`.
+//! without any of these but `merging`, `ddl` and `publishing`, and a state in [`crate::symbol_limit`].
 
 mod ddl;
 mod files;
@@ -32,13 +32,14 @@ use tidemark_catalog::producer::Producer;
 use tidemark_catalog::view::View;
 
 use crate::catalog_file::Reserve;
-use crate::collection::{CollectionRuntime, SymbolDictionaries};
+use crate::collection::{CollectionRuntime, Form};
 use crate::env::{Env, Join, LockGuard};
 use crate::error::{JobError, OpenError, ReadError, WriteError};
 use crate::jobs::merge::{self, MergeRecord};
 use crate::jobs::retention::{self, ClockWatch};
 use crate::jobs::{Executor, Job, flush, gc};
 use crate::memtable::budget::Budget;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::metrics::Metrics;
 use crate::options::{CommitMode, EngineOptions};
 use crate::pressure::{QueryGuard, RunningQueries};
@@ -419,6 +420,12 @@ impl Inner {
     pub(crate) fn known_collection(&self, runtime: &CollectionRuntime) -> Arc<Collection> {
         let known = self.catalog.view().collection(runtime.id).map(|known| Arc::clone(&known.collection));
         known.unwrap_or_else(|| Arc::clone(&runtime.lock().collection))
+    }
+
+    /// What a collection is in this moment, for who makes or reads its segments.
+    pub(crate) fn form(&self, runtime: &CollectionRuntime) -> Form {
+        let known = self.known_collection(runtime);
+        runtime.form(&runtime.lock(), Some(&known))
     }
 
     pub(crate) fn lock_ddl(&self) -> MutexGuard<'_, ()> {

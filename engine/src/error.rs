@@ -243,6 +243,13 @@ pub enum WriteError {
     /// A symbol dictionary cannot grow any more.
     #[error("a symbol dictionary is full")]
     SymbolDictionaryFull,
+    /// A symbol column has too many texts: the write is to be tried again after
+    /// [`limit_symbols`](crate::engine::Engine::limit_symbols).
+    #[error("a symbol column of collection {0} has more texts than symbol_limit")]
+    SymbolLimit(CollectionId),
+    /// A symbol column has too many texts, and could not become a column of text.
+    #[error("cannot go on with a symbol column as text")]
+    SymbolsAsTexts(#[source] Arc<DdlError>),
     /// Memtables are full and flushing did not make room in time; try again later.
     #[error("memtables hold {used_bytes} of {bytes_max} bytes")]
     OverBudget {

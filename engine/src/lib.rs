@@ -39,6 +39,7 @@ pub mod read;
 pub mod recovery;
 mod segment;
 pub mod snapshot;
+mod symbol_limit;
 pub mod timeseries;
 pub mod tokens;
 pub mod types;

@@ -18,10 +18,13 @@ use arrow::error::ArrowError;
 use tidemark_catalog::ids::{ColumnId, Lsn};
 
 use crate::batch::WriteBatch;
+use crate::error::WriteError;
 use crate::memtable::budget::Charge;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::missing::MissingValues;
 
 pub mod budget;
+pub mod dictionaries;
 pub mod symbols;
 
 /// How many chunks of a size are put together.
@@ -101,6 +104,23 @@ impl Chunk {
             time_max: self.time_max,
             charge: self.charge.split(),
         }
+    }
+
+    /// The same rows with columns in the form that the dictionaries say.
+    fn fitted(self: &Arc<Chunk>, symbols: &SymbolDictionaries) -> Result<Arc<Chunk>, WriteError> {
+        let Some(columns) = symbols.fitted(&self.columns)? else { return Ok(Arc::clone(self)) };
+        let bytes = |columns: &[(ColumnId, ArrayRef)]| -> usize {
+            columns.iter().map(|(_, array)| array.get_array_memory_size()).sum()
+        };
+        let charged = (self.charge.bytes() + bytes(&columns)).saturating_sub(bytes(&self.columns));
+        Ok(Arc::new(Chunk {
+            columns,
+            row_count: self.row_count,
+            commits: self.commits.clone(),
+            time_min: self.time_min,
+            time_max: self.time_max,
+            charge: self.charge.replacement(charged),
+        }))
     }
 
     fn merge(chunks: &[Arc<Chunk>], missing: &MissingValues) -> Result<Chunk, ArrowError> {
@@ -220,6 +240,14 @@ impl Memtable {
                 }
             }
         }
+    }
+
+    /// The same rows with columns in the form that the dictionaries say.
+    pub(crate) fn fitted(&self, symbols: &SymbolDictionaries) -> Result<Memtable, WriteError> {
+        let chunks = self.chunks.iter().map(|chunk| chunk.fitted(symbols));
+        let chunks = chunks.collect::<Result<Vec<_>, WriteError>>()?;
+        let Memtable { chunks: _, lsn_min, lsn_max, log_floor, first_write, last_write } = *self;
+        Ok(Memtable { chunks, lsn_min, lsn_max, log_floor, first_write, last_write })
     }
 
     pub(crate) fn chunks(&self) -> &[Arc<Chunk>] {

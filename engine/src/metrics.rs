@@ -56,6 +56,8 @@ pub struct Metrics {
     pub rows_replaced: Counter,
     /// Rows that were deleted.
     pub rows_deleted: Counter,
+    /// Symbol columns that became columns of text because they had too many texts.
+    pub symbol_columns_as_text: Counter,
     /// Rows put back from the log on opening.
     pub replayed_rows: Counter,
     /// Log files that were removed because no collection needed them.

@@ -20,8 +20,8 @@ use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::schema::EncodedValue;
 use tidemark_catalog::types::ColumnType;
 
-use crate::collection::SymbolDictionaries;
 use crate::error::{MissingValueError, WalFormatError};
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::read::predicate::Predicate;
 use crate::types::read_type;
 use crate::wal::codec::{decode_array, encode_array};

@@ -102,7 +102,7 @@ pub struct Scan {
 pub(crate) struct Shared {
     pub(crate) request: ScanRequest,
     pub(crate) schema: SchemaRef,
-    pub(crate) symbols: crate::collection::SymbolDictionaries,
+    pub(crate) symbols: crate::memtable::dictionaries::SymbolDictionaries,
     pub(crate) missing: MissingValues,
     /// Which rows of a collection with a `dedup_key` are seen.
     pub(crate) resolution: Option<Arc<Resolution>>,
@@ -220,6 +220,11 @@ fn answer_schema(collection: &Collection, request: &ScanRequest) -> SchemaRef {
 pub fn plan(snapshot: &CollectionSnapshot, mut request: ScanRequest) -> Result<Scan, ReadError> {
     request.predicates.sort_by_key(Predicate::is_slow);
     let collection = snapshot.collection();
+    for predicate in &mut request.predicates {
+        if let Some(column) = collection.schema.column(predicate.column()) {
+            predicate.compare_as(&column.column_type)?;
+        }
+    }
     let of_predicates = request.predicates.iter().map(Predicate::column);
     let mut columns = request.columns.iter().copied().chain(of_predicates);
     if let Some(gone) = columns.find(|id| collection.schema.column(*id).is_none()) {

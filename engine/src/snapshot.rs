@@ -10,12 +10,12 @@ use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::{CollectionId, Lsn};
 
 use crate::batch::WriteBatch;
-use crate::collection::SymbolDictionaries;
 use crate::dedup::index::LayerIndex;
 use crate::dedup::resolve::{Layer, LayerRows, Resolution, resolve};
-use crate::error::ReadError;
+use crate::error::{ReadError, WriteError};
 use crate::memtable::Chunk;
 use crate::memtable::budget::Budget;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::missing::MissingValues;
 use crate::segment::handle::SegmentHandle;
 
@@ -139,13 +139,21 @@ impl CollectionSnapshot {
     }
 
     /// The same with rows that are not committed, for the one who wrote them.
-    #[must_use]
-    pub fn with_writes<'a>(&self, batches: impl Iterator<Item = &'a WriteBatch>) -> CollectionSnapshot {
+    ///
+    /// # Errors
+    /// A dictionary of symbols is full.
+    pub fn with_writes<'a>(
+        &self,
+        batches: impl Iterator<Item = &'a WriteBatch>,
+    ) -> Result<CollectionSnapshot, WriteError> {
         // They are in nobody's memtable, so they cost no budget here.
         let budget = Budget::new(usize::MAX);
         let lsn = self.lsn.next();
-        let chunks = batches.map(|batch| Arc::new(Chunk::new(lsn, batch.clone(), budget.charge(0))));
-        let chunks: Vec<Arc<Chunk>> = chunks.collect();
+        let chunks = batches.map(|batch| {
+            let batch = batch.clone().fitted(&self.symbols)?;
+            Ok(Arc::new(Chunk::new(lsn, batch, budget.charge(0))))
+        });
+        let chunks: Vec<Arc<Chunk>> = chunks.collect::<Result<_, WriteError>>()?;
         let has_keys = !self.collection.timeseries().dedup_key.is_empty();
         let own = has_keys.then(|| Layer {
             index: Arc::new(LayerIndex::new(&budget)),
@@ -159,7 +167,7 @@ impl CollectionSnapshot {
             all.push(SnapshotChunk { chunk, row_count, keys });
             first_row += row_count;
         }
-        CollectionSnapshot {
+        Ok(CollectionSnapshot {
             collection: Arc::clone(&self.collection),
             lsn: self.lsn,
             chunks: all,
@@ -170,7 +178,7 @@ impl CollectionSnapshot {
             symbols: self.symbols.clone(),
             missing: self.missing.clone(),
             resolution: OnceLock::new(),
-        }
+        })
     }
 
     /// The same with these of its segments only, and nothing in memory but what stands for rows of those.

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -140,6 +141,8 @@ pub struct Config {
     pub memtable_bytes_hard: usize,
     /// Memory for decoded columns of segments.
     pub block_cache_bytes: usize,
+    /// How much merges read of segments in a second; `None`: as much as they can.
+    pub merge_bytes_per_second: Option<NonZeroU64>,
     /// The size of a log file.
     pub wal_segment_bytes: u64,
     /// The longest statement.
@@ -234,6 +237,7 @@ fn check(given: Settings, machine_bytes: u64) -> Result<Config, ConfigError> {
         memtable_bytes_soft: to_usize(size("memtable-size", &given.memtable_size, 128 * MIB, 4096)?),
         memtable_bytes_hard: to_usize(size("memtable-memory", &given.memtable_memory, memtables, 65536)?),
         block_cache_bytes: to_usize(size("block-cache", &given.block_cache, machine_bytes / 8, 0)?),
+        merge_bytes_per_second: NonZeroU64::new(size("merge-rate", &given.merge_rate, 0, 0)?),
         wal_segment_bytes: size("wal-segment-size", &given.wal_segment_size, 64 * MIB, 65536)?,
         statement_bytes_max: to_usize(size("statement-size", &given.statement_size, MIB, 1024)?),
         shutdown_wait_max: Duration::from_secs(given.shutdown_seconds.unwrap_or(10)),
@@ -348,6 +352,7 @@ mod tests {
         assert_eq!((config.line_listen, config.tls), (None, None));
         assert_eq!(config.commit, CommitMode::Group);
         assert_eq!(config.memtable_bytes_soft, 128 << 20);
+        assert_eq!(config.merge_bytes_per_second, None);
     }
 
     #[test]
@@ -358,6 +363,7 @@ mod tests {
             ("commit = 'interval 0'", "invalid value for commit: \"interval 0\""),
             ("log-format = 'xml'", "invalid value for log-format: \"xml\" (text or json)"),
             ("query-memory = '5 parsecs'", "invalid value for query-memory: \"5 parsecs\""),
+            ("merge-rate = 'fast'", "invalid value for merge-rate: \"fast\" (a size in bytes"),
             ("memtable-size = '1'", "invalid value for memtable-size: \"1\" (at least 4KiB)"),
             ("max-connections = 0", "invalid value for max-connections: \"0\" (at least 1)"),
             ("tls-cert = 'a.pem'", "tls-cert and tls-key are given together"),
@@ -366,6 +372,14 @@ mod tests {
             let error = checked(toml).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{toml}: {error}");
         }
+    }
+
+    #[test]
+    fn merges_have_a_limit_unless_it_is_0() {
+        let limit = |toml| checked(toml).unwrap().merge_bytes_per_second;
+        assert_eq!(limit("merge-rate = '16MiB'"), NonZeroU64::new(16 << 20));
+        assert_eq!(limit("merge-rate = '1'"), NonZeroU64::new(1));
+        assert_eq!(limit("merge-rate = '0'"), None);
     }
 
     #[test]

@@ -198,6 +198,7 @@ fn open_engine(config: &Config, env: &Env) -> Result<Engine, OpenError> {
         commit: config.commit,
         wal_segment_bytes: config.wal_segment_bytes,
         memtable_bytes_soft: config.memtable_bytes_soft,
+        merge_bytes_per_second: config.merge_bytes_per_second,
         memtable_bytes_hard: config.memtable_bytes_hard,
         block_cache_bytes: config.block_cache_bytes,
         on_failure: OnFailure::new(|what| {

@@ -4,10 +4,11 @@
 //! | collection | what happens to it |
 //! | --- | --- |
 //! | `d` | rows of now and of months ago; deletes by number and by time; partitions are dropped |
-//! | `k` | rows that replace those of their `dedup_key`, by INSERT, COPY and line protocol; deletes |
+//! | `k` | rows that replace those of their `dedup_key`, by INSERT, COPY and line protocol; deletes; a symbol of the
+//!         key becomes text |
 //! | `n` | batches with a number, each sent again after a crash until there is an answer |
-//! | `s` | line protocol that brings columns; ALTER TABLE brings one with a default, and takes it; the table is
-//!         dropped, and made again by the next line |
+//! | `s` | line protocol that brings columns; ALTER TABLE brings one with a default, and takes it; tags become
+//!         columns of text; the table is dropped, and made again by the next line |
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -36,6 +37,9 @@ const DAY_S: i64 = 86_400;
 
 /// How many keys `k` has.
 const KEYS: u64 = 150;
+
+/// There are more hosts.
+const SYMBOL_LIMIT: NonZeroU32 = NonZeroU32::new(4).expect("it is not zero");
 
 /// A collection with more rows is emptied.
 const ROWS_MAX: usize = 4000;
@@ -70,8 +74,12 @@ impl Plot {
         options.series_key = vec![ColumnId(2)];
         match self {
             Plot::Columns => return None,
-            Plot::Keyed => options.dedup_key = vec![ColumnId(1), ColumnId(2)],
-            Plot::Deleted | Plot::Numbered => {}
+            Plot::Keyed => {
+                options.dedup_key = vec![ColumnId(1), ColumnId(2)];
+                options.symbol_limit = SYMBOL_LIMIT;
+            }
+            Plot::Numbered => options.symbol_limit = SYMBOL_LIMIT,
+            Plot::Deleted => {}
         }
         Some(NewTimeseries {
             namespace: NAMESPACE_PUBLIC,
@@ -318,6 +326,11 @@ impl Teller {
     /// A column comes, with the same value in every row that is there, or goes. Lines say nothing of it.
     fn alter(&mut self) -> (Request, Change) {
         let (name, column) = (self.story.collection, "added");
+        if self.choices.below(2) == 0 {
+            // Tags have three values: columns of symbols become columns of text.
+            let sql = format!("ALTER TABLE {name} SET (symbol_limit = 2)");
+            return (Request::Sql(sql), Change::default());
+        }
         let mut rows: Vec<_> = self.story.rows().iter().map(|(id, values)| (*id, values.clone())).collect();
         let is_there = rows.iter().any(|(_, values)| values.contains_key(column));
         for (_, values) in &mut rows {

@@ -21,7 +21,7 @@ use crate::writers::{COLLECTIONS, Target, WRITERS, Writer, create};
 use crate::{Shared, connect};
 
 /// Where a life may be stopped: the thread that comes there waits for ever, and the kill finds it there.
-const STOPS: [&str; 24] = [
+const STOPS: [&str; 26] = [
     "wal::before_write",
     "wal::after_write",
     "wal::before_sync",
@@ -43,6 +43,8 @@ const STOPS: [&str; 24] = [
     "retention::after_publish",
     "alter::before_edit",
     "alter::after_edit",
+    "symbols::before_edit",
+    "symbols::after_edit",
     "log::before_remove",
     "catalog::before_commit",
     "catalog::after_commit",
@@ -130,7 +132,7 @@ impl Run {
         *self.tried.entry(place).or_default() += 1;
         let passes = self.choices.below(match place.split("::").next() {
             Some("wal") => 60,
-            Some("alter" | "bulk" | "merge" | "delete" | "retention") => 1,
+            Some("alter" | "bulk" | "merge" | "delete" | "retention" | "symbols") => 1,
             _ => 4,
         });
         self.reached.entry(place).or_default();

@@ -11,13 +11,17 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, StringViewArray,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
-use tidemark_catalog::collection::{CalendarInterval, Collection, IntervalUnit, TimeseriesOptions};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use tidemark_catalog::collection::{
+    CalendarInterval, Collection, IntervalUnit, SYMBOL_LIMIT_DEFAULT, TimeseriesOptions,
+};
 use tidemark_catalog::error::EditError;
 use tidemark_catalog::ids::{BOOTSTRAP_ROLE, CollectionId, ColumnId, NAMESPACE_PUBLIC};
 use tidemark_catalog::schema::{NewColumn, Nullability};
 use tidemark_catalog::types::{ColumnType, TimeUnit};
 use tidemark_engine::batch::WriteBatch;
+use tidemark_engine::check::{Depth, check};
 use tidemark_engine::delete::{Delete, RowPlaces};
 use tidemark_engine::engine::{CommitTicket, Durability, Engine, NewTimeseries, Write};
 use tidemark_engine::env::sim::{Fault, World};
@@ -41,7 +45,7 @@ pub(crate) fn seeds() -> u64 {
 /// Lives and crashes of a world; returns the digest of all that happened in it.
 pub(crate) fn run_with_power_cuts(seed: u64) -> u64 {
     let world = World::new(seed);
-    let mut harness = Harness::new(world.clone());
+    let mut harness = Harness::new(world.clone()).with_few_symbols(&[1, 5, 10]);
     for _ in 0..LIVES {
         harness.open();
         harness.check();
@@ -72,6 +76,7 @@ pub(crate) struct Harness {
     world: World,
     memtable_bytes: usize,
     memtable_bytes_max: usize,
+    symbol_limit: NonZeroU32,
     engine: Option<Arc<Engine>>,
     model: Model,
     /// The columns of each collection.
@@ -86,6 +91,7 @@ impl Harness {
             memtable_bytes: 8_000,
             // Small enough that writers are refused now and then.
             memtable_bytes_max: 64_000,
+            symbol_limit: SYMBOL_LIMIT_DEFAULT,
             engine: None,
             model: Model::default(),
             evolution: RefCell::new(NAMES.map(|name| (name.to_owned(), Evolution::default())).into()),
@@ -96,6 +102,22 @@ impl Harness {
     /// Memtables of another size, in as much memory as they want.
     pub(crate) fn with_memtable_bytes(self, memtable_bytes: usize) -> Harness {
         Harness { memtable_bytes, memtable_bytes_max: usize::MAX, ..self }
+    }
+
+    /// Collections may have so many symbols.
+    pub(crate) fn with_symbol_limit(self, symbol_limit: NonZeroU32) -> Harness {
+        Harness { symbol_limit, ..self }
+    }
+
+    /// In some worlds collections have more hosts than they may have symbols: one of these limits.
+    pub(crate) fn with_few_symbols(self, limits: &[u32]) -> Harness {
+        let choice = usize::try_from(self.world.choose(2 * limits.len() as u64)).unwrap();
+        let limit = limits.get(choice).and_then(|limit| NonZeroU32::new(*limit));
+        Harness { symbol_limit: limit.unwrap_or(self.symbol_limit), ..self }
+    }
+
+    pub(crate) fn symbol_limit(&self) -> NonZeroU32 {
+        self.symbol_limit
     }
 
     fn options(&self) -> EngineOptions {
@@ -145,6 +167,13 @@ impl Harness {
         self.engine = None;
     }
 
+    /// The same, and a look at every value of what is on the disk.
+    pub(crate) fn crash_and_check_files(&mut self) {
+        self.crash();
+        let report = check(&self.world.env(), &self.options().directory, Depth::Values, &mut |_| {}).unwrap();
+        assert!(report.faults.is_empty(), "{:?}", report.faults);
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         self.engine.as_ref().expect("the engine is open")
     }
@@ -174,6 +203,7 @@ impl Harness {
             ],
             options: TimeseriesOptions {
                 series_key: vec![ColumnId(3)],
+                symbol_limit: self.symbol_limit,
                 ..TimeseriesOptions::new(
                     ColumnId(1),
                     CalendarInterval { count: NonZeroU32::MIN, unit: IntervalUnit::Hour },
@@ -442,16 +472,14 @@ impl Harness {
         let times = numbers.iter().map(|number| Some(number * HOUR_US / 50 - late(number)));
         let hosts = numbers.iter().map(|number| (number % 5 > 0).then(|| format!("host_{}", number % 13)));
         let hosts: Vec<Option<String>> = hosts.collect();
-        let symbols = engine.symbols(collection.id).unwrap();
-        let hosts =
-            symbols.get(ColumnId(3)).unwrap().intern_array(hosts.iter().map(Option::as_deref)).unwrap();
+        let hosts = symbols_of(engine, &collection, ColumnId(3), hosts.iter().map(Option::as_deref));
         let note = "n".repeat(note_bytes);
         let mut evolution = self.evolution.borrow_mut();
         let added = evolution.get_mut(name).unwrap().columns(engine, &collection, &numbers);
         let mut columns: Vec<(ColumnId, ArrayRef)> = vec![
             (ColumnId(1), Arc::new(times.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))),
             (ColumnId(2), Arc::new(Int64Array::from(numbers.clone()))),
-            (ColumnId(3), Arc::new(hosts)),
+            (ColumnId(3), hosts),
             (
                 ColumnId(4),
                 Arc::new(numbers.iter().map(|number| Some(*number as f64)).collect::<Float64Array>()),
@@ -515,6 +543,19 @@ impl Harness {
     }
 }
 
+/// Texts of a column that is one of symbols, or of text when it has too many, as writers have them.
+pub(crate) fn symbols_of<'a>(
+    engine: &Engine,
+    collection: &Collection,
+    column: ColumnId,
+    texts: impl Iterator<Item = Option<&'a str>>,
+) -> ArrayRef {
+    match engine.symbols(collection.id).unwrap().get(column) {
+        Some(dictionary) => Arc::new(dictionary.intern_array(texts).unwrap()),
+        None => Arc::new(texts.collect::<StringViewArray>()),
+    }
+}
+
 pub(crate) fn request(columns: Vec<ColumnId>) -> ScanRequest {
     ScanRequest { columns, predicates: Vec::new(), batch_rows: 100, row_ids: RowIds::NotGiven }
 }
@@ -542,7 +583,8 @@ fn check_order(
     hosts: &ArrayRef,
     times: &ArrayRef,
 ) -> Option<(bool, String, i64)> {
-    let hosts = hosts.as_dictionary::<Int32Type>().downcast_dict::<StringArray>().unwrap();
+    let hosts = cast(hosts, &DataType::Utf8).unwrap();
+    let hosts: &StringArray = hosts.as_string();
     let times = times.as_primitive::<TimestampMicrosecondType>();
     let rows = hosts.into_iter().zip(times.values());
     rows.fold(last, |last, (host, time)| {
@@ -554,7 +596,8 @@ fn check_order(
 
 /// A row's other columns are computed from its number.
 fn check_other_columns(numbers: &Int64Array, hosts: &ArrayRef, values: &ArrayRef) {
-    let hosts = hosts.as_dictionary::<Int32Type>().downcast_dict::<StringArray>().unwrap();
+    let hosts = cast(hosts, &DataType::Utf8).unwrap();
+    let hosts: &StringArray = hosts.as_string();
     let values = values.as_primitive::<arrow::datatypes::Float64Type>();
     for (at, host) in hosts.into_iter().enumerate() {
         let number = numbers.value(at);

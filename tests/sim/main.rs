@@ -17,6 +17,7 @@ mod keyed;
 mod logs;
 mod model;
 mod numbered;
+mod symbols;
 
 use crate::harness::{Harness, places_where, run_with_power_cuts, seeds};
 use crate::logs::{Logs, has_token};

@@ -47,8 +47,8 @@ files! {
     tidemark {
         aggregates arithmetic conflicts dates ddl deletes differences errors explain extract identifiers
         inserts joins latest logs null_ordering numerics options parameters procedures
-        regular_expressions runs series
-        set_operations statistics strings subqueries time_functions time_zones timeseries windows
+        regular_expressions runs series set_operations statistics strings subqueries symbol_limit
+        time_functions time_zones timeseries windows
         with
     }
 }

@@ -75,6 +75,8 @@ fn a_wrong_setting_is_named_with_its_value_and_what_is_allowed() {
         ("query-memory", "lots", "512MiB"),
         ("query-memory", "1", "16MiB"),
         ("memtable-size", "1", "4KiB"),
+        ("merge-rate", "fast", "512MiB"),
+        ("merge-rate", "-1", "512MiB"),
         ("wal-segment-size", "99999999999999999999GiB", "512MiB"),
         ("shutdown-seconds", "soon", "invalid digit"),
     ];

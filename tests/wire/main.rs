@@ -12,6 +12,7 @@
 //! | [`tls`], [`certificate`] | encryption, and passwords over it |
 //! | [`upserts`] | ON CONFLICT among writers that do the same, and rows that come again |
 //! | [`merges`] | what the server tells of its merges and segments |
+//! | [`symbols`] | symbol columns with more values than they may have |
 //! | [`lifecycle`] | where the server listens, how it is configured, how it ends |
 //! | [`http`], [`line_http`] | health, metrics, line protocol |
 //! | [`http_limits`], [`line_tcp`] | attacks over HTTP, and on the plain line protocol |
@@ -47,6 +48,7 @@ mod remote_write;
 mod rust_client;
 mod startup;
 mod streaming;
+mod symbols;
 mod tls;
 mod types;
 mod upserts;

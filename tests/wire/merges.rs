@@ -50,3 +50,25 @@ fn a_merge_in_the_background_is_told_of() {
         format!("{FLUSHES}|{}", FLUSHES * (FLUSHES - 1) / 2)
     );
 }
+
+/// A merge reads no faster than `merge-rate` says.
+#[test]
+fn a_merge_takes_as_long_as_its_rate_says() {
+    const RATE: u64 = 100_000;
+    let server = Options::new().setting("merge-rate", RATE).start();
+    let mut raw = Raw::connect(server.pg);
+    raw.run("CREATE TABLE c (ts timestamptz, v text) WITH (kind = 'timeseries', time_key = 'ts')");
+    for _ in 0..2 {
+        raw.run(
+            "INSERT INTO c SELECT '2024-01-01'::timestamptz + n * interval '1 second', md5(n::text) \
+             FROM generate_series(1, 4000) AS g(n)",
+        );
+        raw.run("CALL tidemark.flush('c')");
+    }
+    raw.run("CALL tidemark.merge('c')");
+    let merge = format!(
+        "SELECT output_rows, input_bytes > {RATE}, duration >= input_bytes / {RATE}.0 * interval '1 second' \
+         FROM tidemark.merges"
+    );
+    assert_eq!(raw.value(&merge), "8000|t|t");
+}

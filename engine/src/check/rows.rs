@@ -15,8 +15,8 @@ use tidemark_catalog::types::ColumnType;
 
 use crate::batch::timestamp_values;
 use crate::check::{Bound, Fault};
-use crate::collection::SymbolDictionaries;
 use crate::error::ReadError;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::segment::deleted::Positions;
 use crate::segment::handle::SegmentHandle;
 use crate::segment::prune::{order, statistics_value};

@@ -36,7 +36,7 @@ pub(crate) struct BatchKeys {
 
 impl BatchKeys {
     pub(crate) fn new(collection: &Collection, batch: &WriteBatch) -> Result<BatchKeys, ArrowError> {
-        let encoder = KeyEncoder::new(collection)?;
+        let encoder = KeyEncoder::of_batch(collection, batch)?;
         let rows = encoder.encode(batch.row_count(), |id| column(batch, id))?;
         let (time_min, time_max) = batch.time_bounds();
         let hasher = DefaultHashBuilder::default();

@@ -1,7 +1,8 @@
 //! Keys of rows as bytes that are equal when the keys are.
 //!
 //! Symbols stand in keys by their numbers: the dictionary of a column of a `dedup_key` has no limit but
-//! memory, so every text has one.
+//! memory, so every text has one. When the column becomes one of text, keys are others from then on, and all
+//! that was made of the old ones is made anew.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
 
+use crate::batch::WriteBatch;
 use crate::types::write_type;
 
 /// Makes keys of the columns of a collection's `dedup_key`.
@@ -22,6 +24,20 @@ pub(crate) struct KeyEncoder {
 }
 
 impl KeyEncoder {
+    /// For rows that are seen by themselves, in the form that they have.
+    pub(crate) fn of_batch(collection: &Collection, batch: &WriteBatch) -> Result<KeyEncoder, ArrowError> {
+        let given = |id: ColumnId| batch.columns().iter().find(|(column, _)| *column == id);
+        let mut encoder = KeyEncoder::new(collection)?;
+        for (id, data_type) in &mut encoder.columns {
+            if let Some((_, array)) = given(*id) {
+                *data_type = array.data_type().clone();
+            }
+        }
+        let fields = encoder.columns.iter().map(|(_, data_type)| SortField::new(data_type.clone()));
+        encoder.converter = RowConverter::new(fields.collect())?;
+        Ok(encoder)
+    }
+
     /// For a collection that has such a key.
     pub(crate) fn new(collection: &Collection) -> Result<KeyEncoder, ArrowError> {
         let columns = collection.timeseries().dedup_key.iter().map(|id| {

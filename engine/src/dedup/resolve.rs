@@ -18,11 +18,11 @@ use tidemark_catalog::ids::{ColumnId, Lsn};
 use tidemark_catalog::schema::Column;
 
 use crate::batch::timestamp_values;
-use crate::collection::SymbolDictionaries;
 use crate::dedup::index::LayerIndex;
 use crate::dedup::keys::KeyEncoder;
 use crate::error::ReadError;
 use crate::memtable::Chunk;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::segment::handle::SegmentHandle;
 use crate::segment::stream::{SegmentStream, StreamBlock};
 use crate::snapshot::CollectionSnapshot;

@@ -15,15 +15,16 @@ use tidemark_catalog::ids::CollectionId;
 use super::{CommitTicket, Inner, Numbering, Submitted};
 use crate::batch::{Gaps, WriteBatch};
 use crate::bulk::BulkWrite;
-use crate::collection::{CollectionRuntime, State};
+use crate::collection::State;
 use crate::dedup::batch_keys::KeyWatch;
 use crate::engine::Engine;
 use crate::error::{WalError, WriteError};
 use crate::jobs::Job;
 use crate::memtable::budget::Charge;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::options::CommitMode;
 use crate::producers::BatchNumber;
-use crate::wal::codec::{SymbolTexts, encode_batch, encode_batch_count};
+use crate::wal::codec::{encode_batch, encode_batch_count};
 use crate::wal::format::{RecordKind, encode_number};
 use crate::wal::writer::{Appended, Durability};
 
@@ -46,6 +47,16 @@ impl Write {
         Write { collection, batch, watch: None, charge: None }
     }
 
+    /// Brings the rows in the form that the dictionaries say; the memory they take is known better then.
+    fn fit(&mut self, symbols: &SymbolDictionaries) -> Result<(), WriteError> {
+        if symbols.is_other_form(&self.batch) {
+            self.batch = self.batch.clone().fitted(symbols)?;
+            let charge = self.charge.take();
+            self.charge = charge.map(|charge| charge.replacement(self.batch.memory_bytes()));
+        }
+        Ok(())
+    }
+
     /// The same, unless others write what it depends on first: [`WriteError::Changed`].
     #[must_use]
     pub fn watching(self, watch: Option<Arc<KeyWatch>>) -> Write {
@@ -54,17 +65,21 @@ impl Write {
 }
 
 impl Engine {
-    /// Takes rows: all of them are committed at one position, or none is. Does not block; returns
-    /// before the commit is durable.
+    /// Takes rows: all of them are committed at one position, or none is. Does not block, but where symbol
+    /// columns have too many texts ([`Engine::limit_symbols`]); returns before the commit is durable.
     ///
     /// # Errors
     /// As [`WriteError`] says; nothing is applied. After [`WriteError::OverBudget`] a flush is under
     /// way, and [`Budget::available`] tells when to try again.
     pub fn write(&self, writes: Vec<Write>, durability: Durability) -> Result<CommitTicket, WriteError> {
+        while let Some(id) = self.inner.over_symbol_limit(&writes) {
+            self.inner.limit_symbols(id)?;
+        }
         self.inner.submit(writes, durability)
     }
 
-    /// The same, giving back the rows that were refused, to try again.
+    /// The same, giving back the rows that were refused, to try again; it never blocks. After
+    /// [`WriteError::SymbolLimit`], [`Engine::limit_symbols`] makes it possible.
     ///
     /// # Errors
     /// As [`WriteError`] says, with the rows.
@@ -73,10 +88,8 @@ impl Engine {
         writes: Vec<Write>,
         durability: Durability,
     ) -> Result<CommitTicket, (WriteError, Vec<Write>)> {
-        match self.inner.charge_all(writes) {
-            Ok(writes) => self.inner.submit(writes, durability).map_err(|error| (error, Vec::new())),
-            Err(refused) => Err((self.inner.over_budget(), refused)),
-        }
+        let writes = self.inner.admit(writes)?;
+        self.inner.submit(writes, durability).map_err(|error| (error, Vec::new()))
     }
 
     /// The same for a batch that its producer numbered; when it was committed before, nothing is
@@ -90,13 +103,9 @@ impl Engine {
         durability: Durability,
         number: Option<&BatchNumber>,
     ) -> Result<Submitted, (WriteError, Vec<Write>)> {
-        match self.inner.charge_all(writes) {
-            Ok(writes) => {
-                let written = self.inner.submit_numbered(writes, durability, number);
-                written.map_err(|error| (error, Vec::new()))
-            }
-            Err(refused) => Err((self.inner.over_budget(), refused)),
-        }
+        let writes = self.inner.admit(writes)?;
+        let written = self.inner.submit_numbered(writes, durability, number);
+        written.map_err(|error| (error, Vec::new()))
     }
 
     /// What a writer is told that waited for memory in vain.
@@ -155,6 +164,21 @@ impl Inner {
                 write.charge = Some(self.try_charge(write.batch.memory_bytes())?);
             }
         }
+        loop {
+            match self.submit_once(writes, durability, number)? {
+                Ok(submitted) => return Ok(submitted),
+                Err(again) => writes = again,
+            }
+        }
+    }
+
+    /// Gives the rows back when symbols became texts on the way.
+    fn submit_once(
+        &self,
+        mut writes: Vec<Write>,
+        durability: Durability,
+        number: Option<&BatchNumber>,
+    ) -> Result<Result<Submitted, Vec<Write>>, WriteError> {
         let mut ids: Vec<CollectionId> = writes.iter().map(|write| write.collection).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -163,6 +187,10 @@ impl Inner {
             .map(|id| self.runtime(*id).ok_or(WriteError::NoSuchCollection(*id)))
             .collect::<Result<Vec<_>, _>>()?;
         let runtime_at = |id: CollectionId| ids.binary_search(&id).expect("it is one of them");
+        let symbols: Vec<SymbolDictionaries> = runtimes.iter().map(|runtime| runtime.symbols()).collect();
+        for write in &mut writes {
+            write.fit(&symbols[runtime_at(write.collection)])?;
+        }
         // About as much as the rows take; pages that are not needed are never touched.
         let mut body = self.wal.new_body(writes.iter().map(|write| write.batch.memory_bytes()).sum());
         if let Some(number) = number {
@@ -170,15 +198,17 @@ impl Inner {
         }
         encode_batch_count(&mut body, writes.len());
         for write in &writes {
-            let runtime = &runtimes[runtime_at(write.collection)];
-            let texts = self.symbol_texts(runtime, &write.batch);
-            encode_batch(&mut body, write.collection, &write.batch, &texts);
+            let symbols = &symbols[runtime_at(write.collection)];
+            encode_batch(&mut body, write.collection, &write.batch, &|id| symbols.get(id).cloned());
         }
         let mut numbering = match self.begin_numbered(number, durability)? {
-            Numbering::Before(ticket) => return Ok(Submitted::Before(ticket)),
+            Numbering::Before(ticket) => return Ok(Ok(Submitted::Before(ticket))),
             Numbering::New(numbering) => numbering,
         };
         let mut states: Vec<_> = runtimes.iter().map(|runtime| runtime.lock()).collect();
+        if runtimes.iter().zip(&symbols).any(|(runtime, symbols)| !runtime.symbols().are(symbols)) {
+            return Ok(Err(writes));
+        }
         if let Some(at) = states.iter().position(|state| state.dropped) {
             return Err(WriteError::NoSuchCollection(ids[at]));
         }
@@ -207,7 +237,7 @@ impl Inner {
         }
         drop(states);
         self.metrics.commits.add(1);
-        Ok(Submitted::Now(CommitTicket::new(appended)))
+        Ok(Ok(Submitted::Now(CommitTicket::new(appended))))
     }
 
     /// Refuses rows that depend on what was changed since.
@@ -220,12 +250,12 @@ impl Inner {
         Err(WriteError::Changed(write.collection))
     }
 
-    /// The texts that the log needs to write a batch's symbols.
-    pub(crate) fn symbol_texts(&self, runtime: &CollectionRuntime, batch: &WriteBatch) -> SymbolTexts {
-        let symbols = runtime.symbols();
-        let columns = batch.columns().iter();
-        let texts = columns.filter_map(|(id, _)| Some((*id, symbols.get(*id)?.values())));
-        texts.collect()
+    /// Takes memory for all rows, or gives them back.
+    fn admit(&self, writes: Vec<Write>) -> Result<Vec<Write>, (WriteError, Vec<Write>)> {
+        if let Some(id) = self.over_symbol_limit(&writes) {
+            return Err((WriteError::SymbolLimit(id), writes));
+        }
+        self.charge_all(writes).map_err(|refused| (self.over_budget(), refused))
     }
 
     /// Takes memory for all rows, or gives them back.

@@ -28,7 +28,7 @@ use tidemark_catalog::segment::Segment;
 use tidemark_catalog::view::CollectionView;
 
 use crate::batch::timestamp_values;
-use crate::collection::{CollectionRuntime, Frozen};
+use crate::collection::{CollectionRuntime, Form, Frozen};
 use crate::dedup::index::LayerIndex;
 use crate::dedup::keys::KeyEncoder;
 use crate::dedup::resolve::{KeyReader, Layer, resolve_layers};
@@ -91,20 +91,20 @@ pub(crate) fn flush_all(engine: &Inner, runtime: &CollectionRuntime) -> Result<(
             let Some(frozen) = state.frozen.front() else { return Ok(()) };
             Arc::clone(frozen)
         };
-        let collection = engine.known_collection(runtime);
-        flush_one(engine, runtime, &collection, &frozen)?;
+        // Who has the right to flush keeps symbols from becoming texts: both are of one form.
+        flush_one(engine, runtime, &engine.form(runtime), &frozen)?;
     }
 }
 
 fn flush_one(
     engine: &Inner,
     runtime: &CollectionRuntime,
-    collection: &Collection,
+    form: &Form,
     frozen: &Arc<Frozen>,
 ) -> Result<(), JobError> {
     fail::fail_point!("flush::start", |_| Err(JobError::Injected("flush::start")));
     let lsn_max = Some(frozen.lsn_max);
-    let written = write_rows(engine, runtime, collection, &frozen.memtable, lsn_max)?;
+    let written = write_rows(engine, form, &frozen.memtable, lsn_max)?;
     fail::fail_point!("flush::files_written");
     engine.make_log_durable(frozen.lsn_max)?;
     match publish(engine, runtime, frozen, &written) {
@@ -131,15 +131,15 @@ pub(crate) struct WrittenSegment {
 /// Writes the rows of a memtable, a segment per partition; on an error none is left.
 pub(crate) fn write_rows(
     engine: &Inner,
-    runtime: &CollectionRuntime,
-    collection: &Collection,
+    form: &Form,
     memtable: &Memtable,
     lsn_max: Option<Lsn>,
 ) -> Result<Vec<WrittenSegment>, JobError> {
+    let collection = &form.collection;
     let mut written = Vec::new();
     let outcome =
         rows_by_partition(collection, memtable.chunks()).into_values().try_for_each(|(range, rows)| {
-            let segment = write_segment(engine, runtime, collection, memtable, rows, lsn_max)?;
+            let segment = write_segment(engine, form, memtable, rows, lsn_max)?;
             let lsn_min = memtable.lsn_bounds().expect("rows have commits").0;
             written.push(WrittenSegment { written: segment, range, lsn_min });
             Ok(())
@@ -184,16 +184,15 @@ fn rows_by_partition(
 
 fn write_segment(
     engine: &Inner,
-    runtime: &CollectionRuntime,
-    collection: &Collection,
+    form: &Form,
     memtable: &Memtable,
     rows: Vec<RowRef>,
     lsn_max: Option<Lsn>,
 ) -> Result<Written, JobError> {
-    let symbols = runtime.symbols();
+    let Form { collection, symbols, missing } = form.clone();
+    let collection = &collection;
     let chunks = memtable.chunks();
     let rows = sorted_rows(collection, chunks, rows, |id| symbols.get(id).cloned())?;
-    let missing = runtime.missing();
     let columns = present_columns(collection, chunks, &symbols);
     let new = NewSegment {
         id: engine.allocate_segment()?,

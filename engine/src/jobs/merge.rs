@@ -21,7 +21,7 @@ use tidemark_catalog::ids::{CollectionId, PartitionId, SegmentId};
 use tidemark_catalog::partition::Partition;
 use tidemark_catalog::segment::Segment;
 
-use crate::collection::{CollectionRuntime, SymbolDictionaries};
+use crate::collection::{CollectionRuntime, Form};
 use crate::dedup::keys::KeyEncoder;
 use crate::dedup::resolve::KeyReader;
 use crate::dedup::shadow::{index_of, shadowed};
@@ -30,7 +30,6 @@ use crate::error::JobError;
 use crate::jobs::Job;
 use crate::jobs::pace::Pace;
 use crate::manifest::{Joins, ManifestEdit};
-use crate::missing::MissingValues;
 use crate::segment::deleted::Positions;
 use crate::segment::handle::SegmentHandle;
 use crate::segment::merge::{MergedRowGroups, merged_columns, unbounded_columns};
@@ -77,10 +76,8 @@ pub struct MergeRecord {
 /// What is to be merged.
 struct Task {
     runtime: Arc<CollectionRuntime>,
-    symbols: SymbolDictionaries,
-    missing: MissingValues,
     /// As somebody may know it who wrote a row of the inputs.
-    collection: Arc<Collection>,
+    form: Form,
     partition: PartitionId,
     inputs: Vec<Arc<SegmentHandle>>,
     reason: MergeReason,
@@ -174,6 +171,7 @@ fn task(
     partition: &Partition,
     pick: impl FnOnce(&[&Segment]) -> Option<Pick>,
 ) -> Result<Option<Task>, JobError> {
+    let known_collection = engine.known_collection(runtime);
     let state = runtime.lock();
     if state.dropped {
         return Err(JobError::Dropped(runtime.id));
@@ -186,12 +184,11 @@ fn task(
     let inputs = live.into_iter().filter(|handle| wanted.contains(&handle.segment().id));
     let (inputs, epoch) = (inputs.map(Arc::clone).collect(), state.merge_epoch);
     let known = state.segments.iter().map(|handle| handle.segment().id).collect();
+    let form = runtime.form(&state, Some(&known_collection));
     drop(state);
     let task = Task {
         runtime: Arc::clone(runtime),
-        symbols: runtime.symbols(),
-        missing: runtime.missing(),
-        collection: engine.known_collection(runtime),
+        form,
         partition: partition.id,
         inputs,
         reason: pick.reason,
@@ -238,13 +235,13 @@ fn write(engine: &Inner, task: &Task, input_bytes: u64) -> Result<Option<Written
     if task.inputs.iter().all(|input| input.segment().live_row_count() == 0) {
         return Ok(None);
     }
-    let collection = &task.collection;
-    let columns = merged_columns(collection, &task.inputs, &task.symbols)?;
+    let Form { collection, symbols, missing } = &task.form;
+    let columns = merged_columns(collection, &task.inputs, symbols)?;
     let segments = || task.inputs.iter().map(|input| input.segment());
     let new = NewSegment {
         id: engine.allocate_segment()?,
         collection,
-        unbounded: unbounded_columns(&columns, &task.inputs, &task.missing),
+        unbounded: unbounded_columns(&columns, &task.inputs, missing),
         columns: columns.clone(),
         lsn_min: segments().map(|segment| segment.lsn_min).min().expect("a merge has inputs"),
         lsn_max: segments().map(|segment| segment.lsn_max).max(),
@@ -264,7 +261,7 @@ fn write(engine: &Inner, task: &Task, input_bytes: u64) -> Result<Option<Written
             () => Ok(()),
         }
     };
-    let (symbols, missing) = (task.symbols.clone(), task.missing.clone());
+    let (symbols, missing) = (symbols.clone(), missing.clone());
     let mut groups =
         MergedRowGroups::new(collection, columns, &task.inputs, symbols, missing, row_group_rows, &go_on)?;
     let written = engine.write_segment_file(&new, &mut groups)?;
@@ -306,7 +303,7 @@ fn publish_output(engine: &Inner, task: &Task, written: Option<&Written>) -> Res
     if overtaken {
         return Err(JobError::Cancelled);
     }
-    let mut edit = ManifestEdit::new(engine, runtime, Arc::clone(&task.collection));
+    let mut edit = ManifestEdit::new(engine, runtime, Arc::clone(&task.form.collection));
     task.inputs.iter().for_each(|input| edit.retire(input.segment().id));
     let mut joins = Joins::NoRowIsLeft;
     if let Some(written) = written {
@@ -337,7 +334,7 @@ fn publish_output(engine: &Inner, task: &Task, written: Option<&Written>) -> Res
 
 /// The rows of the output that have later ones in segments that were published while it was written.
 fn replaced(engine: &Inner, task: &Task, output: &Segment) -> Result<Positions, JobError> {
-    let collection = &task.collection;
+    let Form { collection, symbols, .. } = &task.form;
     if collection.timeseries().dedup_key.is_empty() || forgets_replaced() {
         return Ok(Positions::new());
     }
@@ -352,8 +349,8 @@ fn replaced(engine: &Inner, task: &Task, output: &Segment) -> Result<Positions, 
     if newer.is_empty() {
         return Ok(Positions::new());
     }
-    let (encoder, symbols) = (KeyEncoder::new(collection)?, task.runtime.symbols());
-    let reader = KeyReader { collection, symbols: &symbols, encoder: &encoder };
+    let encoder = KeyEncoder::new(collection)?;
+    let reader = KeyReader { collection, symbols, encoder: &encoder };
     let index = index_of(&reader, &newer, &engine.budget)?;
     let output = engine.segment_handle(collection, Arc::new(output.clone()));
     Ok(shadowed(&reader, &output, &[&index])?)
@@ -373,7 +370,7 @@ fn merged_segment(task: &Task, written: &Written) -> Segment {
         id: written.id,
         collection: task.runtime.id,
         partition: task.partition,
-        schema_version: task.collection.schema.version(),
+        schema_version: task.form.collection.schema.version(),
         level: level.saturating_add(1),
         row_count: written.row_count,
         file_bytes: written.file_bytes,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::engine::Inner;
 
-/// The longest wait in one go, after which the queries that run are counted again.
+/// The longest wait for queries, after which those that run are counted again.
 const WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Paces one run of a job.
@@ -34,12 +34,20 @@ impl<'a> Pace<'a> {
         {
             let worked = now.saturating_sub(last);
             let for_queries = if self.engine.queries.are_running() { worked } else { Duration::ZERO };
-            let wait = for_queries.max(self.wait_for_rate(worked)).min(WAIT_MAX);
-            if !wait.is_zero() {
-                self.engine.executor.pause(wait);
-            }
+            let wait = for_queries.min(WAIT_MAX).max(self.wait_for_rate(worked));
+            self.wait_until(now + wait);
         }
         self.last.set(Some(clock.monotonic()));
+    }
+
+    fn wait_until(&self, end: Duration) {
+        while !self.engine.executor.is_stopping() {
+            let left = end.saturating_sub(self.engine.env.clock.monotonic());
+            if left.is_zero() {
+                return;
+            }
+            self.engine.executor.pause(left.min(WAIT_MAX));
+        }
     }
 
     fn wait_for_rate(&self, worked: Duration) -> Duration {

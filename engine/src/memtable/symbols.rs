@@ -1,12 +1,14 @@
 //! The dictionary of a `SYMBOL` column: text ↔ number, for the rows in memory.
 //!
 //! Append-only: a number keeps its meaning for as long as the server runs. Segments and the log
-//! carry the text, so numbers are never stored and the dictionary starts empty.
+//! carry the text, so numbers are never stored and the dictionary starts empty. What happens when it has
+//! more texts than it should is told in [`crate::symbol_limit`].
 
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use arrow::array::{Array, ArrayRef, Int32Array, StringArray};
+use arrow::array::{Array, ArrayRef, Int32Array, StringArray, StringViewArray, StringViewBuilder};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
@@ -16,6 +18,8 @@ use crate::error::WriteError;
 #[derive(Debug, Default)]
 pub struct SymbolDictionary {
     inner: RwLock<Inner>,
+    /// The column is not one of symbols any more. Never becomes false again.
+    retired: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +57,39 @@ impl SymbolDictionary {
     ) -> Result<Int32Array, WriteError> {
         let mut inner = self.write();
         texts.map(|text| text.map(|text| inner.intern(text)).transpose()).collect()
+    }
+
+    /// The texts of numbers that were given out; NULL stays NULL. Each text is there once.
+    pub(crate) fn texts_of(&self, numbers: &Int32Array) -> StringViewArray {
+        let inner = self.read();
+        let mut texts = StringViewBuilder::with_capacity(numbers.len()).with_deduplicate_strings();
+        for number in numbers {
+            texts.append_option(number.map(|number| inner.text(number)));
+        }
+        texts.finish()
+    }
+
+    /// The text of a number that was given out.
+    pub fn text(&self, number: i32) -> String {
+        self.read().text(number).to_owned()
+    }
+
+    /// Calls the function with the texts of some numbers that were given out, in their order.
+    pub(crate) fn each_text(&self, numbers: &[i32], mut act: impl FnMut(&str)) {
+        let inner = self.read();
+        numbers.iter().for_each(|number| act(inner.text(*number)));
+    }
+
+    /// Whether the column is not one of symbols any more: who has more texts for it need not number them.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// The column is one of text from now on. Numbers keep their meaning, for those that are on their way;
+    /// what only many readers need goes.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.write().values = None;
     }
 
     /// The number of a text, if it has one.
@@ -132,6 +169,10 @@ impl Inner {
         Ok(id)
     }
 
+    fn text(&self, id: i32) -> &str {
+        std::str::from_utf8(text_of(&self.ends, &self.text, id)).expect("only text is interned")
+    }
+
     fn to_array(&self) -> StringArray {
         let offsets = std::iter::once(0).chain(self.ends.iter().copied());
         let offsets = OffsetBuffer::new(offsets.collect::<ScalarBuffer<i32>>());
@@ -171,6 +212,19 @@ mod tests {
         let resolved = resolved.as_dictionary::<Int32Type>().downcast_dict::<StringArray>().unwrap();
         let texts: Vec<Option<&str>> = resolved.into_iter().collect();
         assert_eq!(texts, vec![Some("b"), None, Some(""), Some("b")]);
+    }
+
+    #[test]
+    fn numbers_become_texts_also_when_it_is_retired() {
+        let dictionary = SymbolDictionary::default();
+        let texts = [Some("a text that is not short"), None, Some(""), Some("a text that is not short")];
+        let numbers = dictionary.intern_array(texts.into_iter()).unwrap();
+        dictionary.retire();
+        assert!(dictionary.is_retired());
+        assert_eq!(dictionary.texts_of(&numbers).iter().collect::<Vec<_>>(), texts);
+        let mut found = Vec::new();
+        dictionary.each_text(&[1, 0], |text| found.push(text.to_owned()));
+        assert_eq!(found, ["", "a text that is not short"]);
     }
 
     #[test]

@@ -17,17 +17,17 @@ use arrow::compute::{cast, concat, take};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use tidemark_catalog::collection::Collection;
-use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn, SchemaVersion};
+use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn};
 use tidemark_catalog::types::ColumnType;
 
 use crate::batch::{WriteBatch, timestamp_values};
-use crate::collection::SymbolDictionaries;
 use crate::dedup::batch_keys::{BatchKeys, KeyWatch, column};
 use crate::dedup::index::LayerIndex;
 use crate::dedup::resolve::LayerRows;
 use crate::engine::{CommitTicket, Durability, Engine};
 use crate::error::{ReadError, WriteError};
 use crate::memtable::Chunk;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::missing::MissingValues;
 use crate::read::predicate::{Comparison, Predicate};
 use crate::read::unit::UnitBlocks;
@@ -44,6 +44,7 @@ const VALUES_MAX: usize = 64;
 /// The rows that a transaction wrote to a collection with a `dedup_key`, by their keys.
 #[derive(Debug, Default)]
 pub struct OwnRows {
+    /// In the form in which their keys were made.
     batches: Vec<WriteBatch>,
     /// The batch and the row in it that has a key last.
     last: HashMap<Box<[u8]>, (usize, u32)>,
@@ -72,6 +73,23 @@ impl OwnRows {
         self.batches.push(batch);
         Ok(())
     }
+
+    /// The same with symbols and texts as the collection has them now; `None` when they are so.
+    fn fitted(&self, snapshot: &CollectionSnapshot) -> Result<Option<OwnRows>, ReadError> {
+        let symbols = snapshot.symbols();
+        if !self.batches.iter().any(|batch| symbols.is_other_form(batch)) {
+            return Ok(None);
+        }
+        let mut own = OwnRows::default();
+        for batch in &self.batches {
+            own.push(snapshot.collection(), fitted(batch, symbols)?)?;
+        }
+        Ok(Some(own))
+    }
+}
+
+fn fitted(batch: &WriteBatch, symbols: &SymbolDictionaries) -> Result<WriteBatch, ArrowError> {
+    batch.clone().fitted(symbols).map_err(|error| ArrowError::ExternalError(Box::new(error)))
 }
 
 /// Whether two rows of a batch have the same key.
@@ -89,7 +107,8 @@ pub struct Existing {
     keys: Arc<BatchKeys>,
     lsn: Lsn,
     deletes: u64,
-    schema: SchemaVersion,
+    collection: Arc<Collection>,
+    symbols: SymbolDictionaries,
     /// For each row of the batch the place in `columns` of what is there.
     places: Vec<Option<usize>>,
     columns: Vec<(ColumnId, ArrayRef)>,
@@ -111,9 +130,9 @@ impl Existing {
         &self.columns
     }
 
-    /// The columns of the collection that was looked at.
-    pub fn schema(&self) -> SchemaVersion {
-        self.schema
+    /// The collection that was looked at.
+    pub fn collection(&self) -> &Collection {
+        &self.collection
     }
 
     /// Up to which position of the log all was seen.
@@ -125,12 +144,13 @@ impl Existing {
     ///
     /// # Errors
     /// The rows have no keys as the collection has them.
-    pub fn watch(&self, collection: &Collection, written: &WriteBatch) -> Result<KeyWatch, ReadError> {
+    pub fn watch(&self, written: &WriteBatch) -> Result<KeyWatch, ReadError> {
         let keys = match written.row_count() == self.places.len() {
             true => Arc::clone(&self.keys),
-            false => Arc::new(BatchKeys::new(collection, written)?),
+            false => Arc::new(BatchKeys::new(&self.collection, &fitted(written, &self.symbols)?)?),
         };
-        Ok(KeyWatch { keys, lsn: self.lsn, deletes: self.deletes, schema: self.schema })
+        let schema = self.collection.schema.version();
+        Ok(KeyWatch { keys, lsn: self.lsn, deletes: self.deletes, schema })
     }
 }
 
@@ -172,15 +192,17 @@ fn existing_in(
     own: Option<&OwnRows>,
     wanted: &[ColumnId],
 ) -> Result<Existing, ReadError> {
-    let collection = snapshot.collection();
-    let keys = Arc::new(BatchKeys::new(collection, batch)?);
+    let collection = Arc::clone(snapshot.collection());
+    let batch = fitted(batch, snapshot.symbols())?;
+    let fitted_own = own.map(|own| own.fitted(snapshot)).transpose()?.flatten();
+    let keys = Arc::new(BatchKeys::new(&collection, &batch)?);
     let mut search = Search::new(snapshot, &keys, wanted);
-    search.in_own(own)?;
+    search.in_own(fitted_own.as_ref().or(own))?;
     search.in_memtables()?;
-    search.in_segments(batch)?;
+    search.in_segments(&batch)?;
     let (places, columns) = search.finish()?;
-    let (lsn, schema) = (snapshot.lsn(), collection.schema.version());
-    Ok(Existing { keys, lsn, deletes, schema, places, columns })
+    let (lsn, symbols) = (snapshot.lsn(), snapshot.symbols().clone());
+    Ok(Existing { keys, lsn, deletes, collection, symbols, places, columns })
 }
 
 /// A search under way.

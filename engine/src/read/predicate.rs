@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Scalar, StringViewArray};
+use arrow::compute::cast;
 use arrow::compute::kernels::cmp;
 use arrow::datatypes::DataType;
 use arrow::datatypes::{Int64Type, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use tidemark_catalog::ids::ColumnId;
+use tidemark_catalog::types::ColumnType;
 
 use crate::read::text::TextCondition;
 use crate::tokens::{TokenHash, required};
@@ -108,6 +110,25 @@ impl Predicate {
             Predicate::IsNull { wanted: false, .. } => format!("{column} IS NOT NULL"),
             Predicate::Text { condition, wanted, .. } => condition.describe(column, *wanted),
         }
+    }
+
+    /// Compares with texts in the form that the column has now: who made the predicate may have known it as
+    /// one of symbols.
+    pub(crate) fn compare_as(&mut self, column_type: &ColumnType) -> Result<(), ArrowError> {
+        let wanted = match column_type {
+            ColumnType::Symbol => DataType::Utf8,
+            ColumnType::Text => DataType::Utf8View,
+            _ => return Ok(()),
+        };
+        match self {
+            Predicate::Compare { value, .. } | Predicate::OneOf { values: value, .. } => {
+                if *value.data_type() != wanted {
+                    *value = cast(value, &wanted)?;
+                }
+            }
+            Predicate::IsNull { .. } | Predicate::Text { .. } => {}
+        }
+        Ok(())
     }
 
     /// Which rows fulfil it.

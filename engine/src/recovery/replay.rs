@@ -140,8 +140,7 @@ impl Replay<'_> {
         if full || self.over_budget() {
             let bulk = self.bulk.get_mut(&begin).expect("it was just entered");
             let rows = std::mem::take(&mut bulk.rows);
-            let collection = Arc::clone(&runtime.lock().collection);
-            let staged = stage_rows(self.engine, &runtime, &collection, &rows);
+            let staged = stage_rows(self.engine, &runtime, &rows);
             bulk.staged.extend(staged.map_err(|error| OpenError::Flush(Box::new(error)))?);
         }
         Ok(())

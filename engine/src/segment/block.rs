@@ -3,8 +3,8 @@
 //! A block is a fixed run of rows of one column of a row group, in the form that readers compute
 //! on; symbols are numbers of the collection's dictionary. What is read again and again, a dashboard's
 //! last hours or a row by its key, is decoded once. Blocks of a segment never change, so there is
-//! nothing to invalidate: those of a segment that is gone are pushed out by others. The token filters
-//! of blocks are kept with them.
+//! nothing to invalidate: those of a segment that is gone are pushed out by others, and so are those of a
+//! column that became one of text. The token filters of blocks are kept with them.
 
 use arrow::array::{Array, ArrayRef};
 use quick_cache::Weighter;

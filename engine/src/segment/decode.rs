@@ -1,4 +1,7 @@
 //! From what the Parquet reader gives to the form in which blocks are kept.
+//!
+//! A file is read as the collection is now, not as it was when the file was written: of a column that was one
+//! of symbols and is one of text now, some files have texts by a dictionary, and others have not.
 
 use std::sync::Arc;
 
@@ -24,6 +27,16 @@ impl BlockDecoder {
     /// For a column of this type to readers, with the dictionary of a symbol column.
     pub(crate) fn new(symbols: Option<&Arc<SymbolDictionary>>, data_type: DataType) -> BlockDecoder {
         BlockDecoder { symbols: symbols.map(Arc::clone), data_type, last: None }
+    }
+
+    /// Whether an array is a block as this makes them: not, where the column became one of text since.
+    pub(crate) fn is_block(
+        symbols: Option<&Arc<SymbolDictionary>>,
+        data_type: &DataType,
+        block: &ArrayRef,
+    ) -> bool {
+        let found = block.data_type();
+        found == data_type || symbols.is_some() && *found == DataType::Int32
     }
 
     /// The block of a decoded array.
@@ -68,6 +81,10 @@ fn to_read_type(array: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, Arro
     match (array.data_type(), data_type) {
         (found, wanted) if found == wanted => Ok(Arc::clone(array)),
         (DataType::FixedSizeBinary(16), DataType::Interval(_)) => Ok(intervals(array)),
+        // Views would keep all of the dictionary for each block.
+        (DataType::Dictionary(..), DataType::Utf8View) => {
+            Ok(Arc::new(cast(array, data_type)?.as_string_view().gc()))
+        }
         _ => cast(array, data_type),
     }
 }

@@ -12,9 +12,9 @@ use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::schema::Column;
 use tidemark_catalog::types::ColumnType;
 
-use crate::collection::SymbolDictionaries;
 use crate::error::JobError;
 use crate::memtable::Chunk;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::missing::MissingValues;
 use crate::read::rows::symbol_texts;
 use crate::segment::sort::RowRef;

@@ -30,8 +30,8 @@ use tidemark_catalog::schema::Column;
 use tidemark_catalog::types::ColumnType;
 
 use crate::batch::timestamp_values;
-use crate::collection::SymbolDictionaries;
 use crate::error::{JobError, ReadError};
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::missing::MissingValues;
 use crate::read::rows::symbol_texts;
 use crate::segment::gather::{has_nan, to_file_type};

@@ -355,7 +355,16 @@ fn may_compare_pages(
     mins: &ArrayRef,
     maxes: &ArrayRef,
 ) -> Result<BooleanArray, ArrowError> {
-    use arrow::compute::{and, or};
+    use arrow::compute::{and, cast, or};
+    // They may be of the time when the column was one of symbols, or of text already.
+    let (mins, maxes) = match predicate {
+        Predicate::Compare { value, .. } | Predicate::OneOf { values: value, .. }
+            if value.data_type() != mins.data_type() =>
+        {
+            (&cast(mins, value.data_type())?, &cast(maxes, value.data_type())?)
+        }
+        _ => (mins, maxes),
+    };
     match predicate {
         Predicate::Compare { comparison, value, .. } => match comparison {
             Comparison::Equal => and(

@@ -242,13 +242,15 @@ impl RowGroup {
             row_group: u32::try_from(self.index).expect("a file has fewer row groups"),
             part: Part::Block(block),
         };
+        let symbols = shared.symbols.get(id);
         let mut known = held;
         let mut missing = Vec::new();
         for (block, _) in blocks {
             if known.contains_key(block) {
                 continue;
             }
-            match cache.get(&key(*block)) {
+            let is_block = |array: &ArrayRef| BlockDecoder::is_block(symbols, data_type, array);
+            match cache.get(&key(*block)).filter(is_block) {
                 Some(array) => drop(known.insert(*block, array)),
                 None => missing.push(*block),
             }
@@ -260,7 +262,7 @@ impl RowGroup {
             true => None,
             false => {
                 let reader = self.reader(column.root, &missing)?;
-                Some((reader, BlockDecoder::new(shared.symbols.get(id), data_type.clone())))
+                Some((reader, BlockDecoder::new(symbols, data_type.clone())))
             }
         };
         Ok(Some(ColumnBlocks { known, decoder, key: key(0) }))

@@ -8,8 +8,8 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use tidemark_catalog::schema::Column;
 
-use crate::collection::SymbolDictionaries;
 use crate::error::ReadError;
+use crate::memtable::dictionaries::SymbolDictionaries;
 use crate::read::rows::Rows;
 use crate::segment::decode::BlockDecoder;
 use crate::segment::deleted::Positions;

@@ -13,15 +13,15 @@
 //! ```
 //!
 //! A body says all that is needed to read it, but not the Arrow type of a column, which the schema
-//! has: column ids are never used twice and a column never changes its type. A column that was
-//! dropped since is skipped.
+//! has: column ids are never used twice, and a column never changes its type but from symbol to text. So
+//! symbols are read as either. A column that was dropped since is skipped.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayData, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Int32Array, ListArray,
-    StringViewArray, make_array,
+    StringViewArray, StringViewBuilder, make_array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Int32Type};
@@ -29,15 +29,13 @@ use tidemark_catalog::ids::{CollectionId, ColumnId};
 
 use crate::batch::WriteBatch;
 use crate::error::WalFormatError;
+use crate::memtable::symbols::SymbolDictionary;
 
 const TAG_BITS: u8 = 1;
 const TAG_FIXED: u8 = 2;
 const TAG_BYTES: u8 = 3;
 const TAG_SYMBOLS: u8 = 4;
 const TAG_LIST: u8 = 5;
-
-/// The texts of a symbol column's numbers, while a batch is encoded.
-pub(crate) type SymbolTexts = HashMap<ColumnId, Arc<arrow::array::StringArray>>;
 
 /// A batch in the log, in the order and form it was written.
 #[derive(Debug)]
@@ -62,12 +60,12 @@ pub(crate) fn encode_batch_count(body: &mut Vec<u8>, count: usize) {
     body.extend_from_slice(&count.to_le_bytes());
 }
 
-/// Adds a batch to a body.
+/// Adds a batch to a body. `symbols` gives the dictionaries of its symbol columns.
 pub(crate) fn encode_batch(
     body: &mut Vec<u8>,
     collection: CollectionId,
     batch: &WriteBatch,
-    symbols: &SymbolTexts,
+    symbols: &dyn Fn(ColumnId) -> Option<Arc<SymbolDictionary>>,
 ) {
     body.extend_from_slice(&collection.0.to_le_bytes());
     put_u32(body, batch.row_count());
@@ -75,8 +73,8 @@ pub(crate) fn encode_batch(
     body.extend_from_slice(&count.to_le_bytes());
     for (id, array) in batch.columns() {
         body.extend_from_slice(&id.0.to_le_bytes());
-        match symbols.get(id) {
-            Some(texts) => encode_symbols(body, array.as_primitive::<Int32Type>(), texts),
+        match symbols(*id) {
+            Some(dictionary) => encode_symbols(body, array.as_primitive::<Int32Type>(), &dictionary),
             None => encode_array(body, array.as_ref()),
         }
     }
@@ -143,25 +141,20 @@ fn encode_bytes<'a>(body: &mut Vec<u8>, array: &dyn Array, values: impl Iterator
 }
 
 /// Writes each text once, with rows pointing at them: replay does not know this process's numbers.
-fn encode_symbols(body: &mut Vec<u8>, keys: &Int32Array, texts: &arrow::array::StringArray) {
+fn encode_symbols(body: &mut Vec<u8>, keys: &Int32Array, dictionary: &SymbolDictionary) {
     body.push(TAG_SYMBOLS);
     encode_nulls(body, keys.nulls(), keys.len());
     let mut used: Vec<i32> = Vec::new();
     let mut indexes: Vec<u32> = Vec::with_capacity(keys.len());
-    let mut index_of = IndexOf::new(keys.len(), texts.len());
+    let mut index_of = IndexOf::new(keys.len(), dictionary.len());
     for row in 0..keys.len() {
         // A NULL points at nothing; 0 is written for it.
         let index = if keys.is_null(row) { 0 } else { index_of.get_or_insert(keys.value(row), &mut used) };
         indexes.push(index);
     }
     put_u32(body, used.len());
-    let text = |key: &i32| texts.value(usize::try_from(*key).expect("numbers start at 0"));
-    for key in &used {
-        put_u32(body, text(key).len());
-    }
-    for key in &used {
-        body.extend_from_slice(text(key).as_bytes());
-    }
+    dictionary.each_text(&used, |text| put_u32(body, text.len()));
+    dictionary.each_text(&used, |text| body.extend_from_slice(text.as_bytes()));
     let width = index_width(used.len());
     body.push(u8::try_from(width).expect("1, 2 or 4"));
     for index in indexes {
@@ -462,6 +455,18 @@ impl RawArray<'_> {
                     .enumerate()
                     .map(|(row, bytes)| if is_valid(row) { text(bytes).map(Some) } else { Ok(None) });
                 Ok(Arc::new(values.collect::<Result<StringViewArray, _>>()?))
+            }
+            // The column was one of symbols when this was written.
+            (RawData::Symbols { .. }, DataType::Utf8View) => {
+                let LoggedColumn::Symbols { texts, indexes } = self.to_symbols()? else {
+                    return Err(WalFormatError::BadRecord);
+                };
+                let mut values = StringViewBuilder::with_capacity(self.len).with_deduplicate_strings();
+                for index in &indexes {
+                    let at = index.map(|index| usize::try_from(index).expect("it was checked above"));
+                    values.append_option(at.map(|at| &texts[at]));
+                }
+                Ok(Arc::new(values.finish()))
             }
             (RawData::Bytes { lengths, bytes }, DataType::BinaryView) => {
                 let values = slices(lengths, bytes).enumerate();

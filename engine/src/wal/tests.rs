@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{
     Array, ArrayRef, BinaryViewArray, BooleanArray, Decimal128Array, Float64Array, Int32Array,
-    IntervalMonthDayNanoArray, ListArray, StringArray, StringViewArray, TimestampMicrosecondArray,
+    IntervalMonthDayNanoArray, ListArray, StringViewArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Int32Type, IntervalMonthDayNano};
 use proptest::prelude::*;
 use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn};
 
-use super::codec::{LoggedColumn, SymbolTexts, decode_batches, encode_batch, encode_batch_count};
+use super::codec::{LoggedColumn, decode_batches, encode_batch, encode_batch_count};
 use super::format::{FILE_HEADER_BYTES, RecordKind};
 use super::reader::{Expected, Scan, file_name};
 use super::writer::{Durability, Wal};
@@ -21,6 +21,7 @@ use super::{WalOptions, open};
 use crate::batch::WriteBatch;
 use crate::env::sim::{Fault, World};
 use crate::error::{WalError, WalFormatError, WalOpenError};
+use crate::memtable::symbols::SymbolDictionary;
 use crate::options::{CommitMode, OnFailure};
 
 const DIRECTORY: &str = "/wal";
@@ -340,10 +341,10 @@ fn batch_of(columns: Vec<ArrayRef>) -> WriteBatch {
     WriteBatch::unchecked_for_tests(columns.collect())
 }
 
-fn encode_one(batch: &WriteBatch, symbols: &SymbolTexts) -> Vec<u8> {
+fn encode_one(batch: &WriteBatch, symbols: Option<&Arc<SymbolDictionary>>) -> Vec<u8> {
     let mut body = Vec::new();
     encode_batch_count(&mut body, 1);
-    encode_batch(&mut body, CollectionId(7), batch, symbols);
+    encode_batch(&mut body, CollectionId(7), batch, &|_| symbols.cloned());
     body
 }
 
@@ -353,7 +354,7 @@ fn every_type_is_read_back_whole_and_sliced() {
         let arrays: Vec<(DataType, ArrayRef)> =
             arrays(100).into_iter().map(|(data_type, array)| (data_type, array.slice(offset, len))).collect();
         let batch = batch_of(arrays.iter().map(|(_, array)| Arc::clone(array)).collect());
-        let body = encode_one(&batch, &SymbolTexts::new());
+        let body = encode_one(&batch, None);
         let decoded = decode_batches(&body).unwrap();
         assert_eq!((decoded[0].collection, decoded[0].row_count), (CollectionId(7), len));
         let types: Vec<DataType> = arrays.iter().map(|(data_type, _)| data_type.clone()).collect();
@@ -368,7 +369,7 @@ fn every_type_is_read_back_whole_and_sliced() {
 #[test]
 fn a_dropped_column_is_skipped() {
     let batch = batch_of(vec![Arc::new(Int32Array::from(vec![1])), Arc::new(Int32Array::from(vec![2]))]);
-    let body = encode_one(&batch, &SymbolTexts::new());
+    let body = encode_one(&batch, None);
     let decoded = decode_batches(&body).unwrap();
     let columns = decoded[0].columns(|id| (id.0 == 2).then_some(DataType::Int32)).unwrap();
     assert_eq!(columns.len(), 1);
@@ -413,11 +414,11 @@ proptest! {
         rows in proptest::collection::vec(proptest::option::of(0..700_i32), 1..900),
         dictionary in 700..3000_usize,
     ) {
-        let texts: StringArray = (0..dictionary).map(|number| Some(format!("s{number}"))).collect();
+        let symbols = Arc::new(SymbolDictionary::default());
+        symbols.intern_array((0..dictionary).map(|number| format!("s{number}")).collect::<Vec<_>>().iter().map(|text| Some(text.as_str()))).unwrap();
         let keys: Int32Array = rows.iter().copied().collect();
         let batch = batch_of(vec![Arc::new(keys)]);
-        let symbols = SymbolTexts::from([(ColumnId(1), Arc::new(texts))]);
-        let body = encode_one(&batch, &symbols);
+        let body = encode_one(&batch, Some(&symbols));
         let decoded = decode_batches(&body).unwrap();
         let columns = decoded[0].columns(|_| Some(DataType::Int32)).unwrap();
         let LoggedColumn::Symbols { texts, indexes } = &columns[0].1 else { panic!("no symbols") };
@@ -425,7 +426,12 @@ proptest! {
             indexes.iter().map(|index| index.map(|index| texts[index as usize].as_str())).collect();
         let expected: Vec<Option<String>> =
             rows.iter().map(|key| key.map(|key| format!("s{key}"))).collect();
-        prop_assert_eq!(found, expected.iter().map(Option::as_deref).collect::<Vec<_>>());
+        let expected: Vec<Option<&str>> = expected.iter().map(Option::as_deref).collect();
+        prop_assert_eq!(found, expected.clone());
+        // The column may be one of text when they are read.
+        let columns = decoded[0].columns(|_| Some(DataType::Utf8View)).unwrap();
+        let LoggedColumn::Values(texts) = &columns[0].1 else { panic!("symbols in a column of text") };
+        prop_assert_eq!(arrow::array::AsArray::as_string_view(texts).iter().collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -435,7 +441,7 @@ proptest! {
         let arrays = arrays(40);
         let types: Vec<DataType> = arrays.iter().map(|(data_type, _)| data_type.clone()).collect();
         let batch = batch_of(arrays.into_iter().map(|(_, array)| array).collect());
-        let mut body = encode_one(&batch, &SymbolTexts::new());
+        let mut body = encode_one(&batch, None);
         let position = position % body.len();
         body[position] = value;
         body.truncate(body.len() - cut % body.len());

@@ -94,6 +94,9 @@ pub struct Settings {
     /// Memory for decoded columns that are read again and again [default: an eighth of the machine's]
     #[arg(long, env = "TIDEMARK_BLOCK_CACHE", value_name = "SIZE")]
     pub block_cache: Option<String>,
+    /// How much merges read of segments in a second, at most; 0 is no limit [default: no limit]
+    #[arg(long, env = "TIDEMARK_MERGE_RATE", value_name = "SIZE")]
+    pub merge_rate: Option<String>,
     /// The size of a log file [default: 64MiB]
     #[arg(long, env = "TIDEMARK_WAL_SEGMENT_SIZE", value_name = "SIZE")]
     pub wal_segment_size: Option<String>,
@@ -137,6 +140,7 @@ impl Settings {
             memtable_size: self.memtable_size.or(other.memtable_size),
             memtable_memory: self.memtable_memory.or(other.memtable_memory),
             block_cache: self.block_cache.or(other.block_cache),
+            merge_rate: self.merge_rate.or(other.merge_rate),
             wal_segment_size: self.wal_segment_size.or(other.wal_segment_size),
             statement_size: self.statement_size.or(other.statement_size),
             shutdown_seconds: self.shutdown_seconds.or(other.shutdown_seconds),

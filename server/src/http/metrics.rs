@@ -154,7 +154,7 @@ fn engine_families(text: &mut Text, server: &Server) {
 }
 
 /// The engine's counters, with their names and what they count.
-fn engine_counters(engine: &EngineMetrics) -> [(&'static str, &Counter, &'static str); 24] {
+fn engine_counters(engine: &EngineMetrics) -> [(&'static str, &Counter, &'static str); 25] {
     [
         ("rows_written_total", &engine.rows_written, "Rows that the log took, but for bulk writes."),
         ("commits_total", &engine.commits, "Commits that the log took, but for bulk writes."),
@@ -186,6 +186,11 @@ fn engine_counters(engine: &EngineMetrics) -> [(&'static str, &Counter, &'static
             "Rows of segments that a later row of the same key replaced.",
         ),
         ("rows_deleted_total", &engine.rows_deleted, "Rows of segments that were deleted."),
+        (
+            "symbol_columns_as_text_total",
+            &engine.symbol_columns_as_text,
+            "Symbol columns that became columns of text because they had more texts than symbol_limit.",
+        ),
         ("replayed_rows_total", &engine.replayed_rows, "Rows that were put back from the log at start."),
         ("log_files_removed_total", &engine.log_files_removed, "Log files that were not needed any more."),
         ("pages_read_total", &engine.pages_read, "Pages of segments that were read."),

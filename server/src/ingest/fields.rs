@@ -9,8 +9,8 @@ use arrow::array::{
 };
 use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::types::{ColumnType, TimeUnit};
-use tidemark_engine::collection::SymbolDictionaries;
 use tidemark_engine::error::WriteError;
+use tidemark_engine::memtable::dictionaries::SymbolDictionaries;
 use tidemark_engine::types::UTC;
 
 /// A value of a field.
@@ -254,8 +254,11 @@ impl FieldColumn {
             }
             (Values::Text(mut values), ColumnType::Symbol) => {
                 let texts = values.finish();
-                let dictionary = symbols.get(column).ok_or(WriteError::NoSuchColumn(column))?;
-                Arc::new(dictionary.intern_array(texts.iter())?)
+                match symbols.get(column) {
+                    Some(dictionary) => Arc::new(dictionary.intern_array(texts.iter())?),
+                    // It became one of text since the rows were read.
+                    None => Arc::new(texts),
+                }
             }
             (Values::Instant(mut values), ColumnType::Timestamptz(TimeUnit::Microsecond)) => {
                 let values = values.finish().reinterpret_cast();

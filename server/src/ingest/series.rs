@@ -40,6 +40,16 @@ pub enum Tag {
     Text(Box<str>),
 }
 
+impl Tag {
+    /// Bytes that it takes besides its place.
+    fn text_bytes(&self) -> usize {
+        match self {
+            Tag::Symbol(_) => 0,
+            Tag::Text(text) => text.len(),
+        }
+    }
+}
+
 /// The series that are known, by their bytes.
 #[derive(Debug, Default)]
 pub struct SeriesCache {
@@ -101,7 +111,9 @@ impl SeriesCache {
             return;
         }
         for (written, series) in found {
-            let bytes = written.len() + series.tags.len() * size_of::<(ColumnId, Tag)>() + OVERHEAD_BYTES;
+            let texts = series.tags.iter().map(|(_, tag)| tag.text_bytes()).sum::<usize>();
+            let tags = series.tags.len() * size_of::<(ColumnId, Tag)>() + texts;
+            let bytes = written.len() + tags + OVERHEAD_BYTES;
             if known.bytes + bytes > BYTES_MAX {
                 *known = Known { generation, ..Known::default() };
             }

@@ -20,6 +20,7 @@ use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::types::{ColumnType, TimeUnit};
 use tidemark_engine::batch::WriteBatch;
 use tidemark_engine::engine::{Engine, Write};
+use tidemark_engine::memtable::dictionaries::SymbolDictionaries;
 use tidemark_engine::types::UTC;
 
 use crate::error::SqlError;
@@ -131,7 +132,7 @@ fn to_write(engine: &Engine, table: Table<'_, '_>, new: &[Arc<Series>]) -> Resul
     let row_count = table.series.len();
     let kept = kept_rows(&table);
     let rows: Vec<&Series> = table.series.iter().filter_map(|series| series_of(series, new)).collect();
-    let mut columns = tag_columns(&rows);
+    let mut columns = tag_columns(&rows, &symbols);
     let times = match &kept {
         None => table.times,
         Some(kept) => {
@@ -148,7 +149,8 @@ fn to_write(engine: &Engine, table: Table<'_, '_>, new: &[Arc<Series>]) -> Resul
             array = filter(&array, kept).map_err(SqlError::internal)?;
         }
         if let Some(tags) = columns.remove(&column) {
-            array = either(&field_name, &tags, &array)?;
+            let tags = symbols.alike(column, &tags, &array);
+            array = either(&field_name, &tags, &symbols.alike(column, &array, &tags))?;
         }
         columns.insert(column, array);
     }
@@ -201,11 +203,12 @@ fn time_array(collection: &Collection, times: Vec<i64>) -> ArrayRef {
     }
 }
 
-/// The tags of all rows, column by column.
-fn tag_columns(rows: &[&Series]) -> BTreeMap<ColumnId, ArrayRef> {
+/// The tags of all rows, column by column. A column that became one of text a moment ago may have numbers
+/// and texts; then all of them are texts.
+fn tag_columns(rows: &[&Series], symbols: &SymbolDictionaries) -> BTreeMap<ColumnId, ArrayRef> {
     let mut found: BTreeMap<ColumnId, bool> = BTreeMap::new();
     for (id, tag) in rows.iter().flat_map(|series| series.tags.iter()) {
-        found.entry(*id).or_insert(matches!(tag, Tag::Symbol(_)));
+        *found.entry(*id).or_insert(true) &= matches!(tag, Tag::Symbol(_));
     }
     let width = found.len();
     let columns = found.into_iter().enumerate().map(|(at, (id, is_symbol))| {
@@ -216,9 +219,9 @@ fn tag_columns(rows: &[&Series]) -> BTreeMap<ColumnId, ArrayRef> {
             };
             Arc::new(rows.iter().map(number).collect::<Int32Array>())
         } else {
-            let text = |series: &&Series| match tag_at(series, at, width, id) {
-                Some(Tag::Text(text)) => Some(text.clone()),
-                _ => None,
+            let text = |series: &&Series| match tag_at(series, at, width, id)? {
+                Tag::Text(text) => Some(text.clone()),
+                Tag::Symbol(number) => Some(symbols.of_numbers(id)?.text(*number).into()),
             };
             Arc::new(rows.iter().map(text).collect::<StringViewArray>())
         };

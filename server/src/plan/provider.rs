@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Result, internal_err, plan_datafusion_err};
+use datafusion::common::{DataFusionError, Result, internal_err, plan_datafusion_err};
 use datafusion::datasource::TableType;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
@@ -209,7 +209,8 @@ impl StatementData {
             return Ok(Arc::clone(snapshot));
         }
         let own = self.own_writes.iter().filter(|(collection, _)| *collection == id);
-        let snapshot = Arc::new(pinned.with_writes(own.map(|(_, batch)| batch)));
+        let snapshot = pinned.with_writes(own.map(|(_, batch)| batch));
+        let snapshot = Arc::new(snapshot.map_err(|error| DataFusionError::External(Box::new(error)))?);
         merged.push((id, Arc::clone(&snapshot)));
         Ok(snapshot)
     }

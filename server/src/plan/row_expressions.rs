@@ -21,7 +21,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
-use tidemark_engine::collection::SymbolDictionaries;
+use tidemark_engine::memtable::dictionaries::SymbolDictionaries;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::datum::Datum;
@@ -366,9 +366,10 @@ impl BoundExpressions {
         let Some((_, array)) = sides[side].iter().find(|(given, _)| *given == id) else {
             return Ok(new_null_array(data_type, row_count));
         };
-        let array = match self.symbols.get(id) {
-            Some(dictionary) => dictionary.resolve(array.as_primitive::<Int32Type>()),
-            None => Arc::clone(array),
+        let array = match (self.symbols.of_numbers(id), array.as_primitive_opt::<Int32Type>()) {
+            (Some(dictionary), Some(numbers)) => dictionary.resolve(numbers),
+            // Also of a symbol column that became one of text meanwhile.
+            _ => Arc::clone(array),
         };
         if array.data_type() == data_type {
             return Ok(array);

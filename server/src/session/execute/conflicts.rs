@@ -202,6 +202,6 @@ impl Session {
             }
             batches.push(batch);
         }
-        put_together(&insert.target.collection, batches)
+        put_together(&self.server.engine, &insert.target.collection, batches)
     }
 }

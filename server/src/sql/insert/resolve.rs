@@ -17,7 +17,6 @@ use tidemark_catalog::ids::{ColumnId, Lsn};
 use tidemark_engine::batch::WriteBatch;
 use tidemark_engine::engine::{Engine, Watch};
 use tidemark_engine::read::by_key::{Existing, OwnRows, has_repeated_keys};
-use tidemark_engine::types::write_type;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::settings::FormatSettings;
@@ -102,6 +101,8 @@ enum Source {
 /// As PostgreSQL says them.
 pub fn resolve(proposed: &Proposed<'_>, action: &Action) -> SqlResult<Resolved> {
     let collection = &proposed.target.collection;
+    // What is there is read in the form that the collection has then.
+    proposed.engine.limit_symbols(collection.id).map_err(|error| write_error(&error))?;
     let update = match action {
         Action::Update(_) if !action.depends_on_what_is_there() => {
             let repeated = has_repeated_keys(collection, proposed.batch).map_err(|error| read(&error))?;
@@ -119,14 +120,17 @@ pub fn resolve(proposed: &Proposed<'_>, action: &Action) -> SqlResult<Resolved> 
     };
     let existing = proposed.engine.existing(collection.id, proposed.batch, proposed.own, &wanted);
     let existing = existing.map_err(|error| read(&error))?;
-    if existing.schema() != collection.schema.version() {
+    if !existing.collection().schema.is_like(&collection.schema) {
         return Err(overtaken());
     }
+    let fitted = proposed.engine.fitted(collection.id, vec![proposed.batch.clone()]);
+    let fitted = fitted.map_err(|error| write_error(&error))?;
+    let proposed = &Proposed { batch: &fitted[0], ..*proposed };
     let batch = match update {
         None => not_there(proposed, &existing)?,
         Some(update) => changed(proposed, &existing, update)?,
     };
-    let watch = batch.as_ref().map(|batch| existing.watch(collection, batch).map(Arc::new)).transpose();
+    let watch = batch.as_ref().map(|batch| existing.watch(batch).map(Arc::new)).transpose();
     Ok(Resolved { watch: watch.map_err(|error| read(&error))?, batch, seen: Some(existing.lsn()) })
 }
 
@@ -223,10 +227,9 @@ fn merged(
     };
     let columns = collection.schema.columns().iter().map(|column| {
         let given = find(proposed.batch.columns(), column.id);
-        let data_type = write_type(&column.column_type);
-        let given = given.unwrap_or_else(|| nulls(&data_type, proposed.batch.row_count()));
         let old = find(set, column.id).or_else(|| find(there, column.id));
         let old = old.ok_or_else(|| SqlError::internal("a column of what is there is missing"))?;
+        let given = given.unwrap_or_else(|| nulls(old.data_type(), proposed.batch.row_count()));
         let is_key = key.contains(&column.id);
         let places = written.iter().map(|source| match source {
             Source::Updated(at, _) if !is_key => (1, *at),

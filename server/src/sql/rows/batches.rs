@@ -4,17 +4,15 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::concat;
+use arrow::compute::{cast as cast_to_texts, concat};
 use arrow::datatypes::DataType;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::schema::Column;
 use tidemark_catalog::types::ColumnType;
 use tidemark_engine::batch::WriteBatch;
-use tidemark_engine::collection::SymbolDictionaries;
 use tidemark_engine::engine::Engine;
-use tidemark_engine::error::WriteError;
-use tidemark_engine::memtable::symbols::SymbolDictionary;
+use tidemark_engine::memtable::dictionaries::SymbolDictionaries;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::PgType;
@@ -120,10 +118,16 @@ pub fn rows_of(
 ///
 /// # Errors
 /// None that a statement could be the cause of.
-pub fn put_together(collection: &Collection, mut batches: Vec<WriteBatch>) -> SqlResult<Option<WriteBatch>> {
+pub fn put_together(
+    engine: &Engine,
+    collection: &Collection,
+    mut batches: Vec<WriteBatch>,
+) -> SqlResult<Option<WriteBatch>> {
     if batches.len() < 2 {
         return Ok(batches.pop());
     }
+    // Symbols may have become texts between one and the next.
+    let batches = engine.fitted(collection.id, batches).map_err(|error| write_error(&error))?;
     let columns = batches[0].columns().iter().enumerate().map(|(at, (id, _))| {
         let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.columns()[at].1.as_ref()).collect();
         Ok((*id, concat(&parts).map_err(SqlError::internal)?))
@@ -146,18 +150,16 @@ fn append(
 }
 
 fn intern(symbols: &SymbolDictionaries, column: &Column, texts: &ArrayRef) -> SqlResult<ArrayRef> {
-    let dictionary = dictionary(symbols, column)?;
+    let Some(dictionary) = symbols.get(column.id) else {
+        // It became one of text since the statement was understood.
+        return cast_to_texts(texts, &DataType::Utf8View).map_err(SqlError::internal);
+    };
     let numbers = match texts.data_type() {
         DataType::Utf8 => dictionary.intern_array(texts.as_string::<i32>().iter()),
         DataType::Utf8View => dictionary.intern_array(texts.as_string_view().iter()),
         other => return Err(SqlError::internal(format!("symbols as {other}"))),
     };
     Ok(Arc::new(numbers.map_err(|error| write_error(&error))?))
-}
-
-pub(super) fn dictionary(symbols: &SymbolDictionaries, column: &Column) -> SqlResult<Arc<SymbolDictionary>> {
-    let found = symbols.get(column.id).cloned();
-    found.ok_or_else(|| write_error(&WriteError::NoSuchColumn(column.id)))
 }
 
 /// The rows of a block, if each has a value where one is needed.

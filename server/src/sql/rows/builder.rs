@@ -8,8 +8,8 @@ use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::schema::Column;
 use tidemark_catalog::types::ColumnType;
 use tidemark_engine::batch::WriteBatch;
-use tidemark_engine::collection::SymbolDictionaries;
 use tidemark_engine::engine::Engine;
+use tidemark_engine::memtable::dictionaries::SymbolDictionaries;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::PgType;
@@ -23,7 +23,7 @@ use crate::pgtype::settings::FormatSettings;
 use crate::pgtype::text::{decode_utf8, parse_text};
 use crate::pgtype::types::{NO_TYPMOD, family};
 use crate::sql::insert::unnest::ArrayParameter;
-use crate::sql::rows::batches::{checked, compacted, dictionary};
+use crate::sql::rows::batches::{checked, compacted};
 use crate::sql::rows::errors::{not_assignable, of_parameter, write_error};
 use crate::sql::rows::required::{Block, null_violation};
 use crate::sql::rows::symbols::SymbolBuilder;
@@ -69,14 +69,15 @@ impl RowsBuilder {
         let target = Arc::new(target.with_filled());
         let builder = |at| {
             let column = target.column(at);
-            Ok(match &column.column_type {
-                ColumnType::Symbol => {
-                    Builder::Symbols(SymbolBuilder::new(dictionary(&symbols, column)?, row_count))
+            match symbols.get(column.id) {
+                Some(dictionary) if column.column_type == ColumnType::Symbol => {
+                    Builder::Symbols(SymbolBuilder::new(Arc::clone(dictionary), row_count))
                 }
-                column_type => Builder::Values(ColumnBuilder::new(column_type, row_count)),
-            })
+                // Also of a symbol column that became one of text since the statement was understood.
+                _ => Builder::Values(ColumnBuilder::new(&column.column_type, row_count)),
+            }
         };
-        let builders = (0..target.columns.len()).map(builder).collect::<SqlResult<Vec<_>>>()?;
+        let builders = (0..target.columns.len()).map(builder).collect();
         let (format, blocks, capacity) = (format.clone(), Vec::new(), row_count);
         Ok(RowsBuilder { target, given, symbols, format, builders, blocks, row_count: 0, capacity })
     }
@@ -383,6 +384,12 @@ impl RowsBuilder {
             for (at, (_, array)) in block.iter_mut().enumerate() {
                 let parts: Vec<&dyn Array> = blocks.iter().map(|block| block[at].as_ref()).collect();
                 *array = compacted(&concat(&parts).map_err(SqlError::internal)?);
+            }
+        }
+        for builder in &mut self.builders {
+            // The column became one of text: its texts need no numbers any more.
+            if matches!(builder, Builder::Symbols(symbols) if symbols.is_retired()) {
+                *builder = Builder::Values(ColumnBuilder::new(&ColumnType::Text, capacity));
             }
         }
         checked(&self.target, block, &self.symbols, &self.format)

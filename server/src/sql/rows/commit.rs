@@ -1,10 +1,13 @@
 //! Rows on their way into the log: handed over, and waited for.
 
+use std::sync::Arc;
+
+use tidemark_catalog::ids::CollectionId;
 use tidemark_engine::engine::{Durability, Engine, Submitted, Write};
 use tidemark_engine::error::WriteError;
 use tidemark_engine::producers::BatchNumber;
 
-use crate::error::SqlResult;
+use crate::error::{SqlError, SqlResult};
 use crate::sql::rows::errors::write_error;
 
 /// What became of rows with a number.
@@ -23,7 +26,7 @@ pub enum Written {
 /// # Errors
 /// As PostgreSQL says them; after a failure of the log the server stops.
 pub async fn write_durably(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     writes: Vec<Write>,
     synchronous: bool,
     number: Option<&BatchNumber>,
@@ -31,24 +34,54 @@ pub async fn write_durably(
     wait_committed(hand_over(engine, writes, synchronous, number).await?).await
 }
 
-/// Hands rows over: when this returns they have a place in the log, and are not durable yet.
+/// Hands rows over: when this returns they have a place in the log, and are not durable yet. Symbol columns
+/// with too many texts become columns of text first.
 ///
 /// # Errors
 /// As PostgreSQL says them; nothing is applied.
 pub async fn hand_over(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     writes: Vec<Write>,
     synchronous: bool,
     number: Option<&BatchNumber>,
 ) -> SqlResult<Submitted> {
+    let mut writes = writes;
+    loop {
+        match hand_over_admitted(engine, writes, synchronous, number).await? {
+            Ok(submitted) => return Ok(submitted),
+            Err((collection, refused)) => {
+                limit_symbols(engine, collection).await?;
+                writes = refused;
+            }
+        }
+    }
+}
+
+/// Makes symbol columns with too many texts columns of text.
+async fn limit_symbols(engine: &Arc<Engine>, collection: CollectionId) -> SqlResult<()> {
+    let engine = Arc::clone(engine);
+    let limited = tokio::task::spawn_blocking(move || engine.limit_symbols(collection)).await;
+    let limited =
+        limited.map_err(|error| SqlError::internal(format!("a change ended by a panic: {error}")))?;
+    limited.map_err(|error| write_error(&error))
+}
+
+/// Waits for memory. Gives the rows back when a symbol column of a collection has too many texts.
+async fn hand_over_admitted(
+    engine: &Engine,
+    writes: Vec<Write>,
+    synchronous: bool,
+    number: Option<&BatchNumber>,
+) -> SqlResult<Result<Submitted, (CollectionId, Vec<Write>)>> {
     let durability = if synchronous { engine.default_durability() } else { Durability::Written };
     let bytes: usize = writes.iter().map(|write| write.batch.memory_bytes()).sum();
     let mut writes = writes;
     let waited = tokio::time::timeout(engine.options().admission_wait_max, async {
         loop {
             match engine.try_write_numbered(writes, durability, number) {
-                Ok(ticket) => return Ok(ticket),
+                Ok(ticket) => return Ok(Ok(ticket)),
                 Err((WriteError::OverBudget { .. }, refused)) => writes = refused,
+                Err((WriteError::SymbolLimit(collection), refused)) => return Ok(Err((collection, refused))),
                 Err((error, _)) => return Err(write_error(&error)),
             }
             engine.budget().available(bytes).await;

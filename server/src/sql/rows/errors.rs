@@ -30,6 +30,8 @@ pub fn write_error(error: &WriteError) -> SqlError {
                 .with_hint("Writing is faster than the disk: try again, or raise memtable-memory.")
         }
         WriteError::Changed(_) => overtaken(),
+        WriteError::SymbolsAsTexts(error) => SqlError::internal(error),
+        WriteError::SymbolLimit(_) => new(sqlstate::SERIALIZATION_FAILURE, error.to_string()),
         WriteError::SymbolDictionaryFull => new(sqlstate::PROGRAM_LIMIT_EXCEEDED, error.to_string())
             .with_hint("Use text instead of SYMBOL for values that hardly repeat."),
         WriteError::Wal(error) => wal_error(error),

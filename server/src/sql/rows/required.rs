@@ -5,8 +5,8 @@ use arrow::datatypes::Int32Type;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::ColumnId;
 use tidemark_catalog::schema::{Column, Nullability};
-use tidemark_engine::collection::SymbolDictionaries;
 use tidemark_engine::error::WriteError;
+use tidemark_engine::memtable::dictionaries::SymbolDictionaries;
 
 use crate::error::{SqlError, SqlResult};
 use crate::pgtype::scalar::datum_from_array;
@@ -83,13 +83,13 @@ fn described(
     let values = collection.schema.columns().iter().map(|column| {
         let array = block.iter().find(|(id, _)| *id == column.id).map(|(_, array)| array);
         let Some(array) = array.filter(|array| array.is_valid(row)) else { return Ok("null".to_owned()) };
-        let text = match symbols.get(column.id) {
-            Some(dictionary) => {
-                let number = array.as_primitive::<Int32Type>().value(row);
+        let text = match (symbols.of_numbers(column.id), array.as_primitive_opt::<Int32Type>()) {
+            (Some(dictionary), Some(numbers)) => {
+                let number = numbers.value(row);
                 let number = usize::try_from(number).map_err(SqlError::internal)?;
                 dictionary.values().value(number).to_owned()
             }
-            None => {
+            _ => {
                 let pg_type = column_pg_type(&column.column_type);
                 to_text(&datum_from_array(array, row, &pg_type)?, &pg_type, format)
             }

@@ -147,6 +147,11 @@ impl SymbolBuilder {
         }
     }
 
+    /// Whether the column became one of text: more texts need not be numbered.
+    pub(super) fn is_retired(&self) -> bool {
+        self.dictionary.is_retired()
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         self.numbers.len() * size_of::<i32>()
     }
