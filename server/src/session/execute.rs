@@ -299,7 +299,7 @@ impl Session {
     }
 
     /// Does what a function of the interpreter asked for.
-    fn take_effect(&mut self, effect: Effect) -> SqlResult<()> {
+    pub(super) fn take_effect(&mut self, effect: Effect) -> SqlResult<()> {
         match effect {
             Effect::SetParameter { name, value, scope } => {
                 // Outside of a block a transaction's own value ends with the statement.

@@ -188,6 +188,8 @@ pub enum RowsFrom {
     Constants(Arc<ConstantRows>),
     /// Arrays, one for each column.
     Arrays(Vec<ArrayParameter>),
+    /// Values that are computed without reading anything.
+    Answer(Box<CatalogQuery>),
     /// A query.
     Query(Box<PlannedQuery>),
 }

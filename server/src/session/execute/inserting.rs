@@ -7,6 +7,7 @@ use sqlparser::ast::{Insert, Query};
 use tidemark_engine::batch::WriteBatch;
 
 use crate::error::{SqlError, SqlResult};
+use crate::pg_catalog::{CatalogQuery, Reach};
 use crate::pgtype::PgType;
 use crate::pgtype::datum::Datum;
 use crate::pgtype::types::format_type;
@@ -25,6 +26,7 @@ use crate::sql::insert::conflict::Conflict;
 use crate::sql::insert::constants::ConstantRows;
 use crate::sql::insert::{self, InsertSource, unnest};
 use crate::sql::names::Resolver;
+use crate::sql::rows::builder::RowsBuilder;
 use crate::sql::rows::{RawValue, Target, Values};
 use crate::sqlstate;
 
@@ -54,11 +56,23 @@ impl Session {
             }
             InsertSource::Query { query, lenient } => {
                 let mut parameters = declared.to_vec();
-                let query = self.plan_part(*query, text, &mut parameters, resolver).await?;
-                let literal = |at| lenient || query.is_literal(at);
-                let target =
-                    insert::check_assignable(&planned.target, planned.named, &query.fields, literal)?;
-                (Arc::new(target), RowsFrom::Query(Box::new(query)), parameters)
+                let answer = if lenient { self.answer(&query, &mut parameters) } else { None };
+                let (rows, fields, is_literal): (_, _, Vec<bool>) = match answer {
+                    Some(answer) => {
+                        let fields = Arc::clone(answer.fields());
+                        let unknown = fields.iter().map(|field| field.pg_type == PgType::UNKNOWN).collect();
+                        (RowsFrom::Answer(Box::new(answer)), fields, unknown)
+                    }
+                    None => {
+                        let query = self.plan_part(*query, text, &mut parameters, resolver).await?;
+                        let fields = Arc::clone(&query.fields);
+                        let literal = (0..fields.len()).map(|at| lenient || query.is_literal(at)).collect();
+                        (RowsFrom::Query(Box::new(query)), fields, literal)
+                    }
+                };
+                let literal = |at: usize| is_literal[at];
+                let target = insert::check_assignable(&planned.target, planned.named, &fields, literal)?;
+                (Arc::new(target), rows, parameters)
             }
         };
         let conflict = match planned.conflict {
@@ -79,6 +93,18 @@ impl Session {
         };
         let parameters = parameters.into_iter().map(|known| known.unwrap_or(PgType::TEXT)).collect();
         Ok(Body::Insert(Box::new(PreparedInsert { target, source, parameters, conflict, returning })))
+    }
+
+    /// The values of a VALUES list by the interpreter, which plans nothing when they are computed, and the
+    /// types of the parameters in it. What it does not know, or refuses, is left to the planner.
+    fn answer(&mut self, values: &Query, parameters: &mut Vec<Option<PgType>>) -> Option<CatalogQuery> {
+        let answer = CatalogQuery::analyze(values, parameters, &self.catalog_context(), Reach::Catalog);
+        let answer = answer.ok().filter(CatalogQuery::is_small)?;
+        parameters.resize(parameters.len().max(answer.parameters().len()), None);
+        for at in mentioned(values) {
+            parameters[at] = answer.parameters().get(at).cloned();
+        }
+        Some(answer)
     }
 
     /// Plans a query that is a part of the statement, and notes the types of the parameters in it.
@@ -122,8 +148,31 @@ impl Session {
                 rows.build(engine, &target, values, &insert.parameters, &format).map(Some)
             }
             RowsFrom::Arrays(arrays) => unnest::build(engine, &target, arrays, values, &format),
-            RowsFrom::Query(_) => Err(SqlError::internal("a query makes rows when it runs")),
+            RowsFrom::Answer(_) | RowsFrom::Query(_) => {
+                Err(SqlError::internal("a query makes rows when it runs"))
+            }
         }
+    }
+
+    fn answered_rows(
+        &mut self,
+        insert: &PreparedInsert,
+        query: &CatalogQuery,
+        values: &[Datum],
+    ) -> SqlResult<WriteBatch> {
+        let answer = query.run(values, &self.catalog_context())?;
+        answer.effects.into_iter().try_for_each(|effect| self.take_effect(effect))?;
+        let (format, target) = (self.format(), self.filled(&insert.target)?);
+        let count = answer.rows.len();
+        let mut rows = RowsBuilder::new(&self.server.engine, &target, &format, count)?;
+        for row in &answer.rows {
+            for (at, (datum, field)) in row.iter().zip(query.fields().iter()).enumerate() {
+                rows.append_datum(at, datum, &field.pg_type)?;
+            }
+        }
+        rows.fill(count)?;
+        rows.end_rows(count);
+        rows.finish()
     }
 
     /// Carries a statement out with the values that it was bound to.
@@ -159,6 +208,10 @@ impl Session {
                 return self.insert_rows(insert, batch, values, control).await;
             }
             return self.insert_query(insert, query, values, control).await;
+        }
+        if let RowsFrom::Answer(query) = &insert.source {
+            let batch = self.answered_rows(insert, query, values)?;
+            return self.insert_rows(insert, Some(batch), values, control).await;
         }
         let batch = self.build_rows(insert, Values::Datums(values))?;
         self.insert_rows(insert, batch, values, control).await
@@ -257,7 +310,7 @@ impl Prepared {
     /// Whether rows are made of values as the client sends them.
     pub fn takes_raw_values(&self) -> bool {
         let Body::Insert(insert) = &self.body else { return false };
-        !matches!(insert.source, RowsFrom::Query(_))
+        !matches!(insert.source, RowsFrom::Answer(_) | RowsFrom::Query(_))
             && insert.conflict.as_ref().is_none_or(|conflict| !conflict.uses_parameters())
             && insert.returning.as_ref().is_none_or(|returning| !returning.uses_parameters())
     }
