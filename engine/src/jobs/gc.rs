@@ -33,7 +33,11 @@ pub(crate) fn truncate_log(engine: &Inner) -> Result<(), JobError> {
 /// Removes the files of segments that were retired and that no snapshot pins.
 pub(crate) fn collect_garbage(engine: &Inner) {
     let files = engine.env.files.as_ref();
-    for path in engine.files.take_garbage() {
+    let garbage = engine.files.take_garbage();
+    if !garbage.segments.is_empty() {
+        engine.files.blocks().forget(&garbage.segments);
+    }
+    for path in garbage.files {
         match files.remove(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -3,8 +3,10 @@
 //! A block is a fixed run of rows of one column of a row group, in the form that readers compute
 //! on; symbols are numbers of the collection's dictionary. What is read again and again, a dashboard's
 //! last hours or a row by its key, is decoded once. Blocks of a segment never change, so there is
-//! nothing to invalidate: those of a segment that is gone are pushed out by others, and so are those of a
-//! column that became one of text. The token filters of blocks are kept with them.
+//! nothing to invalidate: those of a segment that is gone are forgotten with its file, those of a column that
+//! became one of text are pushed out by others. The token filters of blocks are kept with them.
+
+use std::collections::BTreeSet;
 
 use arrow::array::{Array, ArrayRef};
 use quick_cache::Weighter;
@@ -67,6 +69,11 @@ impl BlockCache {
         self.blocks.insert(key, block);
     }
 
+    /// Lets go of the blocks of segments that nobody will read again.
+    pub(crate) fn forget(&self, segments: &BTreeSet<SegmentId>) {
+        self.blocks.retain(|key, _| !segments.contains(&key.segment));
+    }
+
     /// Memory of the blocks in it.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.blocks.weight()
@@ -97,5 +104,25 @@ mod tests {
             assert!(cache.memory_bytes() <= bytes_max as u64, "after {number} blocks");
         }
         assert!(cache.memory_bytes() > bytes_max as u64 / 2, "it is used");
+    }
+    #[test]
+    fn blocks_of_segments_that_are_gone_are_forgotten() {
+        let block: ArrayRef = Arc::new(Int64Array::from(vec![7; 1024]));
+        let cache = BlockCache::new(64 * block.get_array_memory_size(), 1024);
+        let key = |segment: u64, number| BlockKey {
+            segment: SegmentId(segment),
+            column: ColumnId(1),
+            row_group: 0,
+            part: Part::Block(number),
+        };
+        for number in 0..8 {
+            cache.insert(key(1, number), Arc::clone(&block));
+            cache.insert(key(2, number), Arc::clone(&block));
+        }
+        let both = cache.memory_bytes();
+        cache.forget(&BTreeSet::from([SegmentId(1)]));
+        assert_eq!(cache.memory_bytes() * 2, both);
+        assert!((0..8).all(|number| cache.get(&key(1, number)).is_none()));
+        assert!((0..8).all(|number| cache.get(&key(2, number)).is_some()));
     }
 }

@@ -1,8 +1,9 @@
 //! A segment as snapshots hold it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{AsArray, UInt8Array};
 use arrow::buffer::Buffer;
@@ -31,7 +32,16 @@ pub(crate) struct SegmentFiles {
     footers: Cache<SegmentId, Arc<OpenSegment>, ByMemory>,
     blocks: BlockCache,
     /// Files that nothing needs any more.
-    garbage: Mutex<Vec<PathBuf>>,
+    garbage: Mutex<Garbage>,
+}
+
+/// What nothing needs any more.
+#[derive(Debug, Default)]
+pub(crate) struct Garbage {
+    /// Files to be removed.
+    pub(crate) files: Vec<PathBuf>,
+    /// The segments that some of them are.
+    pub(crate) segments: BTreeSet<SegmentId>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,12 +62,16 @@ impl SegmentFiles {
 
     /// A file that nothing needs any more.
     pub(crate) fn add_garbage(&self, path: PathBuf) {
-        self.garbage.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+        self.lock_garbage().files.push(path);
     }
 
-    /// Takes the files that are to be removed.
-    pub(crate) fn take_garbage(&self) -> Vec<PathBuf> {
-        std::mem::take(&mut *self.garbage.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Takes what is to be removed.
+    pub(crate) fn take_garbage(&self) -> Garbage {
+        std::mem::take(&mut *self.lock_garbage())
+    }
+
+    fn lock_garbage(&self) -> MutexGuard<'_, Garbage> {
+        self.garbage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Decoded columns of all segments.
@@ -66,7 +80,7 @@ impl SegmentFiles {
     }
 
     pub(crate) fn has_garbage(&self) -> bool {
-        !self.garbage.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.lock_garbage().files.is_empty()
     }
 }
 
@@ -204,7 +218,9 @@ impl Drop for SegmentFile {
     fn drop(&mut self) {
         if *self.retired.get_mut() {
             self.files.footers.remove(&self.id);
-            self.files.add_garbage(std::mem::take(&mut self.path));
+            let mut garbage = self.files.lock_garbage();
+            garbage.files.push(std::mem::take(&mut self.path));
+            garbage.segments.insert(self.id);
         }
     }
 }
