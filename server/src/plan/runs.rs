@@ -75,6 +75,9 @@ impl PhysicalOptimizerRule for RunRule {
     }
 }
 
+/// More keys are hashed by DataFusion: which of them are NULL is told by the bits of a word.
+const KEYS_MAX: usize = i64::BITS as usize;
+
 /// A key of the groups.
 #[derive(Clone, Debug)]
 enum Key {
@@ -144,7 +147,7 @@ impl RunAggregate {
         };
         let Some(scan) = as_scan(first.input()).filter(|scan| scan.reads_all()) else { return Ok(None) };
         let grouping = first.group_expr();
-        let is_plain = !grouping.is_empty() && !grouping.has_grouping_set();
+        let is_plain = (1..=KEYS_MAX).contains(&grouping.expr().len()) && !grouping.has_grouping_set();
         if !is_plain || first.limit_options().is_some() || last.limit_options().is_some() {
             return Ok(None);
         }
