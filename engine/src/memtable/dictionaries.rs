@@ -73,7 +73,7 @@ impl SymbolDictionaries {
             let id = column.id;
             if column.column_type == ColumnType::Symbol {
                 live.insert(id, self.get(id).cloned().unwrap_or_default());
-            } else if let Some(dictionary) = self.get(id).or_else(|| self.retired(id)) {
+            } else if let Some(dictionary) = self.of_numbers(id) {
                 retired.insert(id, Arc::clone(dictionary));
             }
         }

@@ -11,7 +11,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{FilterBuilder, FilterPredicate, cast, take};
 use arrow::datatypes::{DataType, Int32Type, SchemaRef};
 use arrow::error::ArrowError;
-use tidemark_catalog::ids::SegmentId;
+use tidemark_catalog::ids::{ColumnId, SegmentId};
 
 use crate::error::ReadError;
 use crate::memtable::symbols::SymbolDictionary;
@@ -130,17 +130,12 @@ pub(crate) fn build_batch(shared: &Shared, block: &UnitBlock) -> Result<RecordBa
     let rows = &block.rows;
     let cut = rows.cutter();
     let fields = shared.schema.fields().iter().zip(&shared.request.columns);
-    let columns = fields.map(|(field, id)| {
-        let array = match block.arrays.get(id) {
-            Some(array) => Some(cut.cut(array)?),
-            None => shared.missing.array(*id, rows.len())?,
-        };
-        match (array, shared.symbols.get(*id)) {
+    let columns =
+        fields.map(|(field, id)| match (wanted_rows(shared, block, &cut, *id)?, shared.symbols.get(*id)) {
             (Some(array), Some(dictionary)) => symbol_texts(&array, dictionary),
             (Some(array), None) => Ok(array),
             (None, _) => Ok(new_null_array(field.data_type(), rows.len())),
-        }
-    });
+        });
     let mut columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
     if shared.request.row_ids == RowIds::Given {
         let (segment, start) = block.origin.expect("rows in memory have no place in a segment");
@@ -148,6 +143,19 @@ pub(crate) fn build_batch(shared: &Shared, block: &UnitBlock) -> Result<RecordBa
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(&shared.schema), columns, &options)?)
+}
+
+/// The wanted rows of a column, with its missing value where the block is older; `None` is NULL in all of them.
+fn wanted_rows(
+    shared: &Shared,
+    block: &UnitBlock,
+    cut: &Cutter,
+    id: ColumnId,
+) -> Result<Option<ArrayRef>, ArrowError> {
+    match block.arrays.get(&id) {
+        Some(array) => cut.cut(array).map(Some),
+        None => shared.missing.array(id, block.rows.len()),
+    }
 }
 
 /// The same with the numbers of symbols; `None` when a symbol has no number.
@@ -160,10 +168,7 @@ pub(crate) fn build_numbered_batch(
     let cut = rows.cutter();
     let mut columns = Vec::with_capacity(schema.fields().len());
     for (field, id) in schema.fields().iter().zip(&shared.request.columns) {
-        let array = match block.arrays.get(id) {
-            Some(array) => Some(cut.cut(array)?),
-            None => shared.missing.array(*id, rows.len())?,
-        };
+        let array = wanted_rows(shared, block, &cut, *id)?;
         let array = array.unwrap_or_else(|| new_null_array(field.data_type(), rows.len()));
         if shared.symbols.get(*id).is_some() && *array.data_type() != DataType::Int32 {
             return Ok(None);

@@ -99,8 +99,6 @@ struct Aggregate {
 #[derive(Debug)]
 pub struct RunAggregate {
     work: Arc<Work>,
-    /// The scan, for those who walk through the plan.
-    scan: Arc<dyn ExecutionPlan>,
     /// What runs when this cannot.
     fallback: Arc<dyn ExecutionPlan>,
     threads: usize,
@@ -176,7 +174,6 @@ impl RunAggregate {
             Boundedness::Bounded,
         );
         RunAggregate {
-            scan: Arc::clone(&work.scan),
             work: Arc::new(work),
             fallback,
             threads,
@@ -264,7 +261,7 @@ impl ExecutionPlan for RunAggregate {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.scan]
+        vec![&self.work.scan]
     }
 
     /// The scan is read by this operator itself, in whatever partitions it is shown.
@@ -286,7 +283,6 @@ impl ExecutionPlan for RunAggregate {
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(Arc::new(RunAggregate {
             work: Arc::clone(&self.work),
-            scan: Arc::clone(&self.scan),
             fallback: reset(&self.fallback)?,
             threads: self.threads,
             properties: Arc::clone(&self.properties),

@@ -157,6 +157,15 @@ struct SimFile {
     node: u64,
 }
 
+/// What becomes of a file that is longer already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Resize {
+    /// It stays.
+    Grow,
+    /// It is cut.
+    Set,
+}
+
 impl SimFile {
     fn with<T>(&self, act: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
         let mut state = self.world.state();
@@ -169,6 +178,21 @@ impl SimFile {
 
     fn node<'a>(&self, state: &'a mut State) -> &'a mut Node {
         state.nodes.get_mut(&self.node).expect("nodes are kept for ever")
+    }
+
+    fn resize(&self, len: u64, resize: Resize) -> io::Result<()> {
+        self.with(|state| {
+            let len = to_usize(len);
+            let old_len = self.node(state).current.len();
+            state.check_room(len.saturating_sub(old_len))?;
+            state.operation()?;
+            let node = self.node(state);
+            if resize == Resize::Set || len > old_len {
+                node.current.resize(len, 0);
+                node.unsynced.push(Unsynced::Length(len));
+            }
+            Ok(())
+        })
     }
 }
 
@@ -210,31 +234,11 @@ impl File for SimFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        self.with(|state| {
-            let len = to_usize(len);
-            let old_len = self.node(state).current.len();
-            state.check_room(len.saturating_sub(old_len))?;
-            state.operation()?;
-            let node = self.node(state);
-            if len > old_len {
-                node.current.resize(len, 0);
-                node.unsynced.push(Unsynced::Length(len));
-            }
-            Ok(())
-        })
+        self.resize(len, Resize::Grow)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.with(|state| {
-            let len = to_usize(len);
-            let old_len = self.node(state).current.len();
-            state.check_room(len.saturating_sub(old_len))?;
-            state.operation()?;
-            let node = self.node(state);
-            node.current.resize(len, 0);
-            node.unsynced.push(Unsynced::Length(len));
-            Ok(())
-        })
+        self.resize(len, Resize::Set)
     }
 
     fn sync_data(&self) -> io::Result<()> {

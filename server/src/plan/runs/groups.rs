@@ -103,7 +103,7 @@ enum Index {
 impl Groups {
     /// No groups yet; `is_dense` says that there is one key whose values are small and not negative.
     pub(super) fn new(key_count: usize, is_dense: bool) -> Groups {
-        let index = if is_dense && key_count == 1 {
+        let index = if is_dense {
             Index::ByNumber(Vec::new())
         } else {
             Index::ByHash { table: HashTable::new(), state: RandomState::default() }
@@ -169,12 +169,9 @@ impl Groups {
                 groups[slot] - 1
             }
             Index::ByHash { table, state } => {
-                let of_group = |words: &[i64], group: u32| {
-                    let start = group as usize * width;
-                    state.hash_one(&words[start..start + width])
-                };
-                let is_it = |group: &u32| words[*group as usize * width..][..width] == *key;
-                let entry = table.entry(state.hash_one(key), is_it, |group| of_group(words, *group));
+                let key_of = |group: &u32| &words[*group as usize * width..][..width];
+                let hash_of = |group: &u32| state.hash_one(key_of(group));
+                let entry = table.entry(state.hash_one(key), |group| key_of(group) == key, hash_of);
                 *entry.or_insert(number).get()
             }
         };

@@ -100,10 +100,7 @@ impl Session {
     fn answer(&mut self, values: &Query, parameters: &mut Vec<Option<PgType>>) -> Option<CatalogQuery> {
         let answer = CatalogQuery::analyze(values, parameters, &self.catalog_context(), Reach::Catalog);
         let answer = answer.ok().filter(CatalogQuery::is_small)?;
-        parameters.resize(parameters.len().max(answer.parameters().len()), None);
-        for at in mentioned(values) {
-            parameters[at] = answer.parameters().get(at).cloned();
-        }
+        note_types(parameters, mentioned(values), answer.parameters());
         Some(answer)
     }
 
@@ -122,10 +119,7 @@ impl Session {
             known => known.clone(),
         });
         let query = self.plan(query, text, &known.collect::<Vec<_>>(), resolver).await?;
-        parameters.resize(parameters.len().max(query.parameters.len()), None);
-        for at in mentioned {
-            parameters[at] = query.parameters.get(at).cloned();
-        }
+        note_types(parameters, mentioned, &query.parameters);
         Ok(query)
     }
 
@@ -303,6 +297,18 @@ impl Session {
             None => Outcome::Done(format!("{INSERT_WORD} {row_count}")),
             Some(_) => Outcome::Rows { rows: RowSource::ready(returned), word: INSERT_WORD },
         })
+    }
+}
+
+/// Notes the types that a part of the statement gives to the parameters in it.
+fn note_types(
+    parameters: &mut Vec<Option<PgType>>,
+    mentioned: impl IntoIterator<Item = usize>,
+    types: &[PgType],
+) {
+    parameters.resize(parameters.len().max(types.len()), None);
+    for at in mentioned {
+        parameters[at] = types.get(at).cloned();
     }
 }
 
