@@ -21,13 +21,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
-from peers import report
+from peers import report, wire
 from peers.base import PeerError, Settings
 from peers.postgres_peer import Postgres
-from peers.tidemark_peer import Tidemark
+from peers.tidemark_peer import Tidemark, add_binaries, write_amplification
 
 MIB = 1 << 20
 INSERT_TABLE = "CREATE TABLE readings (ts timestamptz NOT NULL, host integer, name text, v double precision)"
@@ -51,10 +50,6 @@ class Case:
     connections: int
     extent: tuple[str, ...]
     postgres: bool = False
-    rows_per_request: int = 10_000
-
-    def data(self) -> list[str]:
-        return list(self.extent)
 
 
 def cases(options: argparse.Namespace) -> list[Case]:
@@ -81,10 +76,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    target = Path(__file__).resolve().parents[2] / "target/release"
-    parser.add_argument("--bench", type=Path, default=target / "bench", help="the bench binary")
-    parser.add_argument("--tidemark-binary", default=str(target / "tidemark"))
-    parser.add_argument("--tidemark-argument", action="append", default=[], help="given to the server")
+    add_binaries(parser)
     parser.add_argument("--postgres-bin", default="/usr/lib/postgresql/15/bin")
     parser.add_argument("--postgres-user", default="postgres", help="who runs PostgreSQL when we are root")
     parser.add_argument("--hours", type=int, default=8, help="for how long 4,000 hosts report")
@@ -138,13 +130,12 @@ class Runs:
         peer = self.peer(kind)
         try:
             peer.reset_peak_memory()
-            source = ["--file", str(data)] if data else ["--generate", *case.data()]
+            source = ["--file", str(data)] if data else ["--generate", *case.extent]
             command = ["--target", kind.dialect, "--protocol", case.protocol, "--create", *source]
             command += ["--connections", str(case.connections), "--pg", peer.where]
-            command += ["--batch-rows", str(case.rows_per_request)]
             if kind is Tidemark:
                 command += ["--http", peer.http]
-            loaded = wire_load(peer.settings, command)
+            loaded = wire.load(peer.settings, command)
             loaded["peak_memory"] = peer.peak_memory()
             if kind is Tidemark:
                 started = time.perf_counter()
@@ -182,26 +173,13 @@ class Runs:
             shutil.rmtree(peer.settings.directory, ignore_errors=True)
 
 
-def wire_load(settings: Settings, command: list[str]) -> dict:
-    path = settings.directory / "load.json"
-    full = [str(settings.bench), "load", "--json", str(path), *command]
-    finished = subprocess.run(full, capture_output=True, text=True, check=False)
-    if finished.returncode != 0:
-        raise PeerError(f"bench load: {finished.stderr.strip()}")
-    return json.loads(path.read_text())
-
-
 def written(peer: Tidemark) -> dict:
     """What flushes and merges wrote, and what is left of it."""
-    with urllib.request.urlopen(f"http://{peer.http}/metrics", timeout=60) as answer:
-        text = answer.read().decode()
-    metric = {line.split()[0]: float(line.split()[1]) for line in text.splitlines() if line[0] != "#"}
-    flushed = metric["tidemark_flush_bytes_total"]
-    merged = metric["tidemark_merge_written_bytes_total"]
+    metrics = peer.metrics()
     return {
-        "write_amplification": (flushed + merged) / flushed if flushed else 0,
-        "merges": metric["tidemark_merges_total"],
-        "over_budget": metric["tidemark_writes_over_budget_total"],
+        "write_amplification": write_amplification(metrics),
+        "merges": metrics["tidemark_merges_total"],
+        "over_budget": metrics["tidemark_writes_over_budget_total"],
         "bytes_on_disk": peer.bytes_on_disk(),
     }
 
@@ -212,7 +190,7 @@ def make_data(options: argparse.Namespace, work: Path, case: Case) -> Path | Non
         return None
     path = work / "data"
     say(f"{case.name}: making rows")
-    command = [options.bench, "generate", "--format", kinds[case.protocol], "--out", path, *case.data()]
+    command = [options.bench, "generate", "--format", kinds[case.protocol], "--out", path, *case.extent]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     return path
 

@@ -22,12 +22,11 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from pathlib import Path
 
 from peers import report, wire
 from peers.base import PeerError, Settings, directory_bytes, status_bytes
-from peers.tidemark_peer import Tidemark
+from peers.tidemark_peer import Tidemark, add_binaries, write_amplification
 
 MIB = 1 << 20
 HOSTS = 4000
@@ -61,10 +60,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    target = Path(__file__).resolve().parents[2] / "target/release"
-    parser.add_argument("--bench", type=Path, default=target / "bench", help="the bench binary")
-    parser.add_argument("--tidemark-binary", default=str(target / "tidemark"))
-    parser.add_argument("--tidemark-argument", action="append", default=[], help="given to the server")
+    add_binaries(parser)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rows-per-second", type=int, default=100_000)
     parser.add_argument("--batch-rows", type=int, default=2_000)
@@ -83,12 +79,6 @@ def create(ttl_hours: int) -> str:
         f"CREATE TABLE cpu ({', '.join(columns)}) WITH (kind = 'timeseries', time_key = 'time', "
         f"partition_by = '1 hour', series_key = 'hostname', ttl = '{ttl_hours} hours')"
     )
-
-
-def metrics(peer: Tidemark) -> dict[str, float]:
-    with urllib.request.urlopen(f"http://{peer.http}/metrics", timeout=60) as answer:
-        lines = answer.read().decode().splitlines()
-    return {line.split()[0]: float(line.split()[1]) for line in lines if line[0] != "#"}
 
 
 def ask_all(client: wire.Client) -> list[tuple[str, float]]:
@@ -139,7 +129,7 @@ class Watch:
     def sample(self) -> None:
         started = time.monotonic()
         while not self.ended.wait(SAMPLE_SECONDS):
-            now = metrics(self.peer)
+            now = self.peer.metrics()
             self.samples.append(
                 {
                     "seconds": time.monotonic() - started,
@@ -184,7 +174,7 @@ def soak(options: argparse.Namespace, peer: Tidemark) -> dict:
     loaded = json.loads(result.read_text())
     peer.settle()
     at_rest = [pair for _ in range(REST_ROUNDS) for pair in ask_all(peer.client)]
-    return {**checked(peer, hours), **summary(watch, loaded, metrics(peer), at_rest), "samples": watch.samples}
+    return {**checked(peer, hours), **summary(watch, loaded, peer.metrics(), at_rest), "samples": watch.samples}
 
 
 def checked(peer: Tidemark, hours: int) -> dict:
@@ -201,13 +191,12 @@ def summary(watch: Watch, loaded: dict, counted: dict[str, float], at_rest: list
     memory = [sample["memory"] for sample in watch.samples]
     fifth = max(1, len(memory) // 5)
     early, late = statistics.median(memory[fifth : 2 * fifth] or memory), statistics.median(memory[-fifth:])
-    flushed = counted["tidemark_flush_bytes_total"]
     return {
         "rows_per_second": loaded["rows_per_second"],
         "answer_ms": {name: loaded[f"answer_ms_{name}"] for name in ("median", "p99", "max")},
         "memory_peak": max(memory),
         "memory_growth": late / early,
-        "write_amplification": (flushed + counted["tidemark_merge_written_bytes_total"]) / flushed,
+        "write_amplification": write_amplification(counted),
         "segments_most": max(sample["segments"] for sample in watch.samples),
         "partitions_dropped": counted["tidemark_partitions_dropped_total"],
         "over_budget": counted["tidemark_writes_over_budget_total"],

@@ -1,7 +1,9 @@
 """Tidemark: a server of our own from a binary, or one that already runs."""
 
+import argparse
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 from peers import wire
@@ -11,6 +13,20 @@ from peers.postgres_peer import free_port
 # Idle memtables are flushed after 5 s; then merges follow.
 QUIET_SECONDS = 10
 SETTLE_SECONDS_MAX = 600
+
+
+def add_binaries(parser: argparse.ArgumentParser) -> None:
+    """The options of a script that starts servers of its own."""
+    target = Path(__file__).resolve().parents[3] / "target/release"
+    parser.add_argument("--bench", type=Path, default=target / "bench", help="the bench binary")
+    parser.add_argument("--tidemark-binary", default=str(target / "tidemark"))
+    parser.add_argument("--tidemark-argument", action="append", default=[], help="given to the server")
+
+
+def write_amplification(metrics: dict[str, float]) -> float:
+    """What flushes and merges wrote, against what flushes alone wrote."""
+    flushed = metrics["tidemark_flush_bytes_total"]
+    return (flushed + metrics["tidemark_merge_written_bytes_total"]) / flushed if flushed else 0
 
 
 class Tidemark(Peer):
@@ -72,6 +88,12 @@ class Tidemark(Peer):
 
     def rows(self, sql: str) -> list[tuple]:
         return self.client.rows(sql)
+
+    def metrics(self) -> dict[str, float]:
+        """What the server counts, by the names with labels."""
+        with urllib.request.urlopen(f"http://{self.http}/metrics", timeout=60) as answer:
+            lines = answer.read().decode().splitlines()
+        return {line.split()[0]: float(line.split()[1]) for line in lines if line[0] != "#"}
 
     def bytes_on_disk(self) -> int:
         """The segments; the log keeps a fixed amount of space and is not part of the table."""
