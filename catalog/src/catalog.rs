@@ -136,7 +136,7 @@ impl Catalog {
         let current = self.view();
         let next = current.apply(edit)?;
         invariants::check_transition(&current, &next)?;
-        writer.write(|store| store.commit(edit, &next))?;
+        writer.write(|store| store.commit(edit, &current, &next))?;
         let next = Arc::new(next);
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&next);
         Ok(next)

@@ -480,3 +480,51 @@ fn a_view_does_not_change_under_its_reader() {
     assert_eq!(pinned.collections().count(), 0);
     assert_eq!(catalog.view().collections().count(), 1);
 }
+
+/// Partitions and segments that went with what was dropped are gone from the file too, also those that the
+/// same edit brought; others stay.
+#[test]
+fn what_is_dropped_takes_its_partitions_and_segments_along() {
+    let file = FakeFile::default();
+    let catalog = open(&file);
+    let (kept, dropped) = (catalog.allocate_collection().unwrap(), catalog.allocate_collection().unwrap());
+    let mut edit = CatalogEdit::new()
+        .with(Change::CreateCollection(new_collection(kept, "kept")))
+        .with(Change::CreateCollection(new_collection(dropped, "dropped")));
+    let mut partitions = Vec::new();
+    for (collection, day) in [(kept, 0), (kept, 1), (kept, 2), (dropped, 0), (dropped, 1)] {
+        let id = catalog.allocate_partition().unwrap();
+        let range = TimeRange { start: day * 1000, end: (day + 1) * 1000 };
+        partitions.push(Partition { id, collection, range, state: PartitionState::Active });
+        edit = edit.with(Change::AddPartition(partitions[partitions.len() - 1].clone()));
+    }
+    let segment_in = |partition: &Partition| {
+        let id = catalog.allocate_segment().unwrap();
+        let mut segment = Arc::unwrap_or_clone(new_segment(id, partition, Lsn(1)));
+        segment.collection = partition.collection;
+        Change::AddSegment(Arc::new(segment))
+    };
+    for collection in [kept, dropped] {
+        edit = edit.with(Change::AdvanceFlushedLsn { collection, lsn: Lsn(1) });
+    }
+    for partition in &partitions {
+        edit = edit.with(segment_in(partition)).with(segment_in(partition));
+    }
+    catalog.commit(&edit).unwrap();
+    let drop_partition = |at: usize| Change::DropPartition { collection: kept, partition: partitions[at].id };
+    let edit = CatalogEdit::new()
+        .with(segment_in(&partitions[0]))
+        .with(segment_in(&partitions[1]))
+        .with(segment_in(&partitions[3]))
+        .with(drop_partition(0))
+        .with(drop_partition(2))
+        .with(Change::DropCollection(dropped));
+    catalog.commit(&edit).unwrap();
+    let before = describe(&catalog);
+    let left = catalog.view();
+    let left = left.collection(kept).unwrap();
+    assert_eq!((left.partitions.len(), left.segments.len()), (1, 3), "{before}");
+    drop(catalog);
+    // A record without its collection or partition would be refused here.
+    assert_eq!(describe(&open(&file)), before);
+}
