@@ -34,6 +34,7 @@ pub(crate) mod prune;
 pub(crate) mod reader;
 pub(crate) mod sort;
 pub(crate) mod stream;
+mod symbol_chunk;
 pub(crate) mod token_filter;
 pub(crate) mod writer;
 

@@ -4,7 +4,8 @@
 //!    NULL last. Symbols are ranked once per distinct text.
 //! 2. The ranks of all series key columns are packed into one number per row. When 64 bits do not
 //!    suffice, what is packed so far is ranked again, which needs at most 32.
-//! 3. Rows are sorted by (packed ranks, time, ranks of what else is in a `dedup_key`, arrival).
+//! 3. Rows are sorted by (packed ranks, time, ranks of what else is in a `dedup_key`, arrival), which costs
+//!    little where each series came in order ([`sorted`]).
 
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ pub(crate) fn sorted_rows(
             };
             packed.append(&ranks);
         }
-        Ok::<Vec<u64>, ArrowError>(packed.values)
+        Ok::<Packed, ArrowError>(packed)
     };
     let series = ranked(&mut options.series_key.iter().copied())?;
     // What a key against duplicates has besides series and time.
@@ -60,16 +61,15 @@ pub(crate) fn sorted_rows(
         .iter()
         .map(|chunk| timestamp_values(chunk.column(options.time_key).expect("a time in every row")))
         .collect();
-    let mut keyed: Vec<Keyed> = rows
+    let keyed: Vec<Keyed> = rows
         .iter()
-        .zip(series.iter().zip(&rest))
+        .zip(series.values.iter().zip(&rest.values))
         .map(|(row, (series, rest))| Keyed {
             key: (*series, times[row.chunk as usize][row.row as usize], *rest),
             row: *row,
         })
         .collect();
-    // Chunks and rows stand in the order of commits, so this order has no ties.
-    keyed.sort_unstable_by_key(|keyed| (keyed.key, keyed.row.chunk, keyed.row.row));
+    let mut keyed = sorted(keyed, series.bits);
     if !options.dedup_key.is_empty() {
         // From the end, so that of equal keys the last one stays.
         keyed.reverse();
@@ -80,9 +80,48 @@ pub(crate) fn sorted_rows(
 }
 
 /// A row with its series, its time, and what else is in a key against duplicates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Keyed {
     key: (u64, i64, u64),
     row: RowRef,
+}
+
+impl Keyed {
+    /// Chunks and rows stand in the order of commits, so that no two rows are equal in it.
+    fn order(&self) -> ((u64, i64, u64), u32, u32) {
+        (self.key, self.row.chunk, self.row.row)
+    }
+}
+
+/// Sorts rows whose packed series have so many bits. Rows mostly come in the order of time: they are dealt
+/// out to their series, as a counting sort does it, and only series that are not in order then are sorted.
+fn sorted(mut rows: Vec<Keyed>, series_bits: u32) -> Vec<Keyed> {
+    /// Counters for a row at most: else packed ranks are too sparse to be counted.
+    const COUNTERS_PER_ROW: usize = 4;
+    let counters = 1_usize.checked_shl(series_bits).filter(|count| *count <= rows.len() * COUNTERS_PER_ROW);
+    let Some(counters) = counters else {
+        rows.sort_unstable_by_key(Keyed::order);
+        return rows;
+    };
+    let series = |row: &Keyed| usize::try_from(row.key.0).expect("it is one of the counters");
+    let mut next = vec![0_usize; counters];
+    rows.iter().for_each(|row| next[series(row)] += 1);
+    let mut start = 0;
+    for count in &mut next {
+        start += std::mem::replace(count, start);
+    }
+    let mut dealt = rows.clone();
+    for row in &rows {
+        let place = &mut next[series(row)];
+        dealt[*place] = *row;
+        *place += 1;
+    }
+    for of_series in dealt.chunk_by_mut(|a, b| a.key.0 == b.key.0) {
+        if !of_series.is_sorted_by_key(Keyed::order) {
+            of_series.sort_unstable_by_key(Keyed::order);
+        }
+    }
+    dealt
 }
 
 /// Ranks of several columns in one number per row.
@@ -187,6 +226,25 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn rows_dealt_out_to_their_series_are_sorted(
+            rows in proptest::collection::vec((0..8_u64, 0..50_i64, 0..3_u64), 0..200),
+            series_bits in 3..64_u32,
+            is_in_order in any::<bool>(),
+        ) {
+            let mut rows: Vec<Keyed> = rows
+                .into_iter()
+                .zip(0..)
+                .map(|(key, row)| Keyed { key, row: RowRef { chunk: row / 70, row: row % 70 } })
+                .collect();
+            if is_in_order {
+                rows.sort_by_key(|row| row.key.1);
+            }
+            let dealt = sorted(rows.clone(), series_bits);
+            rows.sort_by_key(Keyed::order);
+            prop_assert_eq!(dealt, rows);
+        }
+
         #[test]
         fn packing_keeps_the_order_of_columns_also_beyond_64_bits(
             counts in proptest::collection::vec(prop_oneof![0..4_u32, Just(u32::MAX - 1), any::<u32>()], 1..7),

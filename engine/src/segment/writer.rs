@@ -13,17 +13,18 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, RowGroupMetaData, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::ColumnPath;
 use tidemark_catalog::collection::Collection;
 use tidemark_catalog::ids::{ColumnId, Lsn, SegmentId};
@@ -35,11 +36,12 @@ use crate::batch::timestamp_values;
 use crate::durable::{self, PendingFile};
 use crate::env::{File, Files};
 use crate::error::JobError;
+use crate::segment::symbol_chunk::{self, SymbolChunk};
 use crate::segment::token_filter::{self, Place};
 use crate::segment::{
     FORMAT, KEY_COLLECTION, KEY_FORMAT, KEY_LSN, KEY_PAGE_CRC32C, KEY_SCHEMA_VERSION, KEY_TOKEN_FILTERS,
 };
-use crate::types::read_type;
+use crate::types::{read_type, symbol_type};
 
 /// Bytes that are gathered before they are written to the file.
 const WRITE_BYTES: usize = 1 << 20;
@@ -49,6 +51,8 @@ const DICTIONARY_BYTES_MAX: usize = 64 << 10;
 
 /// The same for symbols, of which it is known that there are few.
 const SYMBOL_DICTIONARY_BYTES_MAX: usize = 1 << 20;
+
+const ZSTD_LEVEL: i32 = 1;
 
 /// Of texts, which are long and alike.
 const TEXT_ZSTD_LEVEL: i32 = 3;
@@ -145,7 +149,8 @@ fn write_file(
     let mut totals = Totals::new(new);
     while let Some(arrays) = rows.next()? {
         totals.add(&arrays);
-        let chunks = encode_row_group(&factory, &schema, totals.row_groups, &arrays).map_err(encode)?;
+        let chunks = encode_row_group(&writer, &factory, &schema, totals.row_groups, &arrays, layout);
+        let chunks = chunks.map_err(encode)?;
         append_row_group(&mut writer, chunks, &mut page_crcs).map_err(encode)?;
         append_token_filters(&mut writer, new, &arrays, layout, totals.row_groups, &mut filters)
             .map_err(|source| JobError::Io { segment, source })?;
@@ -244,7 +249,7 @@ fn properties(new: &NewSegment<'_>, layout: Layout) -> WriterProperties {
     let time = ColumnPath::from(new.collection.time_column().name.clone());
     let builder = WriterProperties::builder()
         .set_created_by(concat!("tidemark ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a level")))
+        .set_compression(Compression::ZSTD(zstd_level(ZSTD_LEVEL)))
         .set_max_row_group_row_count(None)
         .set_data_page_row_count_limit(layout.page_rows)
         .set_write_batch_size(layout.page_rows)
@@ -265,8 +270,8 @@ fn properties(new: &NewSegment<'_>, layout: Layout) -> WriterProperties {
     });
     let texts = columns.iter().filter(|column| token_filter::has_filters(&column.column_type));
     let builder = texts.fold(builder, |builder, column| {
-        let level = ZstdLevel::try_new(TEXT_ZSTD_LEVEL).expect("it is a level");
-        builder.set_column_compression(ColumnPath::from(column.name.clone()), Compression::ZSTD(level))
+        let compression = Compression::ZSTD(zstd_level(TEXT_ZSTD_LEVEL));
+        builder.set_column_compression(ColumnPath::from(column.name.clone()), compression)
     });
     let builder = unbounded.fold(builder, |builder, column| {
         let path = ColumnPath::from(column.name.clone());
@@ -275,19 +280,64 @@ fn properties(new: &NewSegment<'_>, layout: Layout) -> WriterProperties {
     builder.build()
 }
 
+/// An encoded column of a row group.
+enum Chunk {
+    Library(ArrowColumnChunk),
+    Symbols(SymbolChunk),
+}
+
+impl Chunk {
+    fn close(&self) -> &ColumnCloseResult {
+        match self {
+            Chunk::Library(chunk) => chunk.close(),
+            Chunk::Symbols(chunk) => &chunk.close,
+        }
+    }
+
+    fn append(self, row_group: &mut SerializedRowGroupWriter<'_, Sink>) -> Result<(), ParquetError> {
+        match self {
+            Chunk::Library(chunk) => chunk.append_to_row_group(row_group),
+            Chunk::Symbols(chunk) => row_group.append_column(&chunk.bytes, chunk.close),
+        }
+    }
+
+    /// The lengths of its data pages with their headers.
+    fn page_lengths(&self) -> Vec<usize> {
+        let index = self.close().offset_index.as_ref().expect("the offset index is not switched off");
+        let lengths = index.page_locations().iter().map(|page| page.compressed_page_size);
+        lengths.map(|length| usize::try_from(length).expect("a page has a length")).collect()
+    }
+}
+
 fn encode_row_group(
+    writer: &SerializedFileWriter<Sink>,
     factory: &ArrowRowGroupWriterFactory,
     schema: &ArrowSchema,
     index: usize,
     arrays: &[ArrayRef],
-) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+    layout: Layout,
+) -> Result<Vec<Chunk>, ParquetError> {
+    let form = symbol_chunk::Form {
+        page_rows: layout.page_rows,
+        dictionary_bytes_max: SYMBOL_DICTIONARY_BYTES_MAX,
+        bound_bytes_max: STATISTICS_BYTES_MAX,
+        level: zstd_level(ZSTD_LEVEL),
+    };
     let mut writers = factory.create_column_writers(index)?.into_iter();
     let mut chunks = Vec::new();
     for (field, array) in schema.fields().iter().zip(arrays) {
+        if *array.data_type() == symbol_type() {
+            let column = writer.schema_descr().column(chunks.len());
+            if let Some(chunk) = symbol_chunk::encode(&column, array.as_dictionary(), form)? {
+                drop(writers.next());
+                chunks.push(Chunk::Symbols(chunk));
+                continue;
+            }
+        }
         for leaf in compute_leaves(field, array)? {
             let mut writer = writers.next().expect("a writer for each leaf");
             writer.write(&leaf)?;
-            chunks.push(writer.close()?);
+            chunks.push(Chunk::Library(writer.close()?));
         }
     }
     Ok(chunks)
@@ -295,19 +345,23 @@ fn encode_row_group(
 
 fn append_row_group(
     writer: &mut SerializedFileWriter<Sink>,
-    chunks: Vec<ArrowColumnChunk>,
+    chunks: Vec<Chunk>,
     page_crcs: &mut Vec<u32>,
 ) -> Result<(), ParquetError> {
-    let page_lengths: Vec<Vec<usize>> = chunks.iter().map(page_lengths).collect();
+    let page_lengths: Vec<Vec<usize>> = chunks.iter().map(Chunk::page_lengths).collect();
     let mut row_group = writer.next_row_group()?;
     for chunk in chunks {
-        chunk.append_to_row_group(&mut row_group)?;
+        chunk.append(&mut row_group)?;
     }
     let metadata = row_group.close()?;
     // The library gathers small writes; the CRCs are taken of what reached the sink.
     writer.flush()?;
     take_page_crcs(writer.inner_mut(), &metadata, &page_lengths, page_crcs);
     Ok(())
+}
+
+fn zstd_level(level: i32) -> ZstdLevel {
+    ZstdLevel::try_new(level).expect("it is a level")
 }
 
 /// Writes the token filters of a row group that was just written.
@@ -336,13 +390,6 @@ fn append_token_filters(
         writer.write_all(&bytes)?;
     }
     Ok(())
-}
-
-/// The lengths of a chunk's data pages with their headers.
-fn page_lengths(chunk: &ArrowColumnChunk) -> Vec<usize> {
-    let index = chunk.close().offset_index.as_ref().expect("the offset index is not switched off");
-    let locations = index.page_locations().iter();
-    locations.map(|page| usize::try_from(page.compressed_page_size).expect("a page has a length")).collect()
 }
 
 fn take_page_crcs(

@@ -16,9 +16,10 @@ use crate::sql::rows::errors::write_error;
 /// The longest text whose number is kept at hand: its bytes are the key.
 const KEY_BYTES_MAX: usize = 16;
 
-/// How many numbers are kept at hand, at least and at most. A power of two, both.
+/// How many numbers are kept at hand, at least and at most. A power of two, both. Each has two places where
+/// it may be, side by side.
 const KEPT_MIN: usize = 64;
-const KEPT_MAX: usize = 8192;
+const KEPT_MAX: usize = 1 << 15;
 
 /// A symbol column under construction.
 #[derive(Debug)]
@@ -115,33 +116,38 @@ impl SymbolBuilder {
         if self.kept.is_empty() {
             self.keep_more();
         }
-        let count = self.kept.len();
         for (row, value) in values.enumerate() {
             let Some(value) = value else {
                 self.numbers.append_null();
                 continue;
             };
             let key = Key::of(bytes_of(value));
-            let kept = key.map(|key| &mut self.kept[key.place(count)]);
-            let number = match (kept, key) {
-                (Some(kept), Some(key)) if kept.key == key => kept.number,
-                (kept, key) => {
-                    let interned = text_of(value).and_then(|text| intern(&self.dictionary, text));
-                    let number = interned.map_err(|error| ColumnFault { row, error })?;
-                    if let (Some(kept), Some(key)) = (kept, key) {
-                        *kept = Kept { key, number };
-                    }
-                    number
-                }
-            };
+            if let Some(number) = key.and_then(|key| self.kept_number(key)) {
+                self.numbers.append_value(number);
+                continue;
+            }
+            let interned = text_of(value).and_then(|text| intern(&self.dictionary, text));
+            let number = interned.map_err(|error| ColumnFault { row, error })?;
+            if let Some(key) = key {
+                let place = key.place(self.kept.len());
+                self.kept[place ^ 1] = std::mem::replace(&mut self.kept[place], Kept { key, number });
+            }
             self.numbers.append_value(number);
         }
         Ok(())
     }
 
-    /// Makes room for about twice as many as the dictionary has.
+    #[inline]
+    fn kept_number(&self, key: Key) -> Option<i32> {
+        let place = key.place(self.kept.len());
+        let kept = [self.kept[place], self.kept[place ^ 1]];
+        kept.iter().find(|kept| kept.key == key).map(|kept| kept.number)
+    }
+
+    /// Makes room for some times as many as the dictionary has: with less, many of them would put out one
+    /// another again and again.
     fn keep_more(&mut self) {
-        let wanted = (self.dictionary.len() * 2).next_power_of_two().clamp(KEPT_MIN, KEPT_MAX);
+        let wanted = (self.dictionary.len() * 4).next_power_of_two().clamp(KEPT_MIN, KEPT_MAX);
         if wanted > self.kept.len() {
             self.kept = vec![Kept { key: Key::NONE, number: 0 }; wanted];
         }
