@@ -157,15 +157,17 @@ impl TableOptions {
         match self.get("kind").map(str::to_lowercase).as_deref() {
             Some("timeseries") => Ok(()),
             Some(other) => Err(invalid("kind", other)),
+            // No other kind has one.
+            None if self.get("time_key").is_some() => Ok(()),
             None => Err(SqlError::unsupported("a table without a time key")
-                .with_hint("Say WITH (kind = 'timeseries', time_key = '<a timestamp column>').")),
+                .with_hint("Say WITH (time_key = '<a timestamp column>').")),
         }
     }
 
     fn time_key(&self, columns: &[NewColumn]) -> SqlResult<ColumnId> {
         let time_key = self.get("time_key").ok_or_else(|| {
             wrong_keys("a time-series table needs a time_key".to_owned())
-                .with_hint("Name a timestamp column, as in WITH (kind = 'timeseries', time_key = 'ts').")
+                .with_hint("Name a timestamp column, as in WITH (time_key = 'ts').")
         })?;
         let id = column_id(columns, "time_key", time_key)?;
         let column = column(columns, id);
