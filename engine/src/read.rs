@@ -233,13 +233,6 @@ pub fn plan(snapshot: &CollectionSnapshot, mut request: ScanRequest) -> Result<S
     let mut statistics = ScanStatistics::default();
     let mut units = Vec::new();
     let bounds = predicate::time_bounds(&request.predicates, collection.timeseries().time_key);
-    for chunk in snapshot.chunks() {
-        let (time_min, time_max) = chunk.chunk.time_bounds();
-        if request.row_ids == RowIds::NotGiven && bounds.overlap(time_min, time_max) {
-            statistics.memtable_rows += chunk.row_count;
-            units.push(ScanUnit(Unit::Chunk(chunk.clone())));
-        }
-    }
     let live = snapshot.segments().iter().map(|handle| (handle, None));
     let staged = snapshot.staged().iter().map(|staged| (&staged.handle, staged.keys.as_ref()));
     for (handle, keys) in live.chain(staged) {
@@ -258,6 +251,13 @@ pub fn plan(snapshot: &CollectionSnapshot, mut request: ScanRequest) -> Result<S
             units.push(ScanUnit(Unit::RowGroup { segment, keys, selection }));
         }
     }
+    for chunk in snapshot.chunks() {
+        let (time_min, time_max) = chunk.chunk.time_bounds();
+        if request.row_ids == RowIds::NotGiven && bounds.overlap(time_min, time_max) {
+            statistics.memtable_rows += chunk.row_count;
+            units.push(ScanUnit(Unit::Chunk(chunk.clone())));
+        }
+    }
     let shared = Arc::new(Shared::new(collection, request, snapshot)?);
     Ok(Scan { units, statistics, shared })
 }
@@ -268,7 +268,7 @@ impl Scan {
         &self.shared.schema
     }
 
-    /// Its parts, in no particular order.
+    /// Its parts. What is sealed was mostly there before what is in memory, and comes before it.
     pub fn units(&self) -> &[ScanUnit] {
         &self.units
     }

@@ -32,11 +32,6 @@ impl Snapshot {
         self.lsn
     }
 
-    /// Whether it is of no collection at all.
-    pub fn is_empty(&self) -> bool {
-        self.collections.is_empty()
-    }
-
     /// A collection that the snapshot was taken of.
     pub fn collection(&self, id: CollectionId) -> Option<&Arc<CollectionSnapshot>> {
         self.collections.get(&id)

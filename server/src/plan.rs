@@ -17,6 +17,7 @@
 //! | [`interval_sums`] | sums and averages of intervals |
 //! | [`columnar`] | functions that only plans call |
 //! | [`ordered`] | aggregates whose values come in an order |
+//! | [`order`] | rows in the order in which they come |
 //! | [`sets`] | UNION, INTERSECT, EXCEPT |
 //! | [`rows`] | collections for the catalog's interpreter |
 //! | [`series`] | `generate_series` |
@@ -48,6 +49,7 @@ pub mod memory;
 pub mod open;
 pub mod operators;
 pub mod options;
+pub mod order;
 pub mod ordered;
 pub mod parameters;
 pub mod planner;

@@ -40,14 +40,14 @@ files! {
         deletes distinct errors
         extract formatting functions grouping grouping_sets identifiers insert_forms inserts
         interval_order intervals joins json lateral latest literals multisets null_ordering numerics
-        ordered_aggregates parameters prepared regular_expressions returning rounding schemas
+        ordered_aggregates parameters prepared regular_expressions returning rounding row_order schemas
         series set_operations settings statistics strings subqueries symbols templates time_functions
         time_zones transactions windows with
     }
     tidemark {
         aggregates arithmetic conflicts dates ddl deletes differences errors explain extract identifiers
         inserts joins latest logs null_ordering numerics options parameters procedures
-        regular_expressions runs series set_operations statistics strings subqueries symbol_limit
+        regular_expressions row_order runs series set_operations statistics strings subqueries symbol_limit
         time_functions time_zones timeseries windows
         with
     }

@@ -39,6 +39,7 @@ use crate::plan::memory::{QueryMemory, QueryPool};
 use crate::plan::open;
 use crate::plan::operators::PostgresOperators;
 use crate::plan::options::StatementOptions;
+use crate::plan::order::{RowOrder, SequenceRule};
 use crate::plan::ordered;
 use crate::plan::provider::{CollectionTable, StatementData};
 use crate::plan::resolve::resolve_plan;
@@ -156,7 +157,7 @@ impl Planner {
         if !is_doubtful(plan)? {
             return Ok(());
         }
-        let state = self.state(run()?);
+        let state = self.state(run()?, RowOrder::Free);
         self.physical(&state, without_parameters(plan)?).await.map(drop)
     }
 
@@ -165,7 +166,8 @@ impl Planner {
     /// # Errors
     /// As PostgreSQL says them.
     pub async fn run(&self, plan: LogicalPlan, run: RunContext) -> SqlResult<Running> {
-        let state = self.state(run);
+        let order = RowOrder::of(&plan).map_err(|error| to_sql_error(error, None))?;
+        let state = self.state(run, order);
         let physical = self.physical(&state, plan).await?;
         let task = state.task_ctx();
         let stream =
@@ -178,15 +180,11 @@ impl Planner {
     }
 
     /// What carries out a statement.
-    pub(super) fn state(&self, run: RunContext) -> SessionState {
+    pub(super) fn state(&self, run: RunContext, order: RowOrder) -> SessionState {
         let pool = QueryPool::new(Arc::clone(&self.memory), self.bytes_per_query);
         let runtime = RuntimeEnv { memory_pool: Arc::new(pool), ..self.runtime.as_ref().clone() };
-        let reads_nothing = run.data.is_empty();
         let mut config = self.template.config().clone().with_extension(Arc::new(run.data));
-        if reads_nothing {
-            // Series come in their order, as they do from PostgreSQL.
-            config = config.with_target_partitions(1);
-        }
+        order.configure(&mut config);
         let options = config.options_mut();
         options.execution.time_zone = Some(run.time_zone.to_string());
         options.extensions.insert(run.options);
@@ -200,10 +198,14 @@ impl Planner {
     }
 }
 
-/// DataFusion's rules for physical plans after ours, which sees an aggregation before its rows are divided.
+/// DataFusion's rules for physical plans with ours: one sees an aggregation before its rows are divided, and
+/// one changes what is divided in the end.
 fn physical_rules(defaults: &SessionState) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let ours: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(RunRule);
-    std::iter::once(ours).chain(defaults.physical_optimizers().iter().cloned()).collect()
+    let mut rules = defaults.physical_optimizers().to_vec();
+    let last = rules.iter().position(|rule| rule.name() == "EnsureCooperative");
+    rules.insert(last.unwrap_or(rules.len()), Arc::new(SequenceRule));
+    rules.insert(0, Arc::new(RunRule));
+    rules
 }
 
 /// DataFusion's rules, with ours before the one that would take the shape that ours looks for.

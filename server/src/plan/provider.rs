@@ -189,11 +189,6 @@ impl StatementData {
         data.ok_or_else(|| plan_datafusion_err!("a collection is scanned outside a statement"))
     }
 
-    /// Whether the statement reads no collection.
-    pub fn is_empty(&self) -> bool {
-        self.snapshot.is_empty()
-    }
-
     /// What is read of a collection.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ use crate::error::{SqlError, SqlResult};
 use crate::pgtype::datum::Datum;
 use crate::plan::errors::{read, to_sql_error};
 use crate::plan::options::StatementOptions;
+use crate::plan::order::RowOrder;
 use crate::plan::planner::{RunContext, bind};
 use crate::plan::provider::{StatementData, as_collection};
 use crate::plan::query::PlannedQuery;
@@ -149,7 +150,7 @@ impl RowExpressions {
         let (expressions, input) = parts(plan, self.clause)?;
         let time_zone = Arc::clone(self.query.time_zone());
         let data = StatementData::new(&server.engine, &[], Arc::from([])).map_err(|error| read(&error))?;
-        let state = server.planner.state(RunContext { data, time_zone, options });
+        let state = server.planner.state(RunContext { data, time_zone, options }, RowOrder::Free);
         let schema: &DFSchemaRef = input.schema();
         let context = SimplifyContext::builder()
             .with_schema(Arc::clone(schema))
