@@ -17,7 +17,7 @@
 //! | [`interval_sums`] | sums and averages of intervals |
 //! | [`columnar`] | functions that only plans call |
 //! | [`ordered`] | aggregates whose values come in an order |
-//! | [`order`] | rows in the order in which they come |
+//! | [`order`] | rows in the order in which they come, in aggregates and from subqueries |
 //! | [`sets`] | UNION, INTERSECT, EXCEPT |
 //! | [`rows`] | collections for the catalog's interpreter |
 //! | [`series`] | `generate_series` |

@@ -39,7 +39,7 @@ use crate::plan::memory::{QueryMemory, QueryPool};
 use crate::plan::open;
 use crate::plan::operators::PostgresOperators;
 use crate::plan::options::StatementOptions;
-use crate::plan::order::{RowOrder, SequenceRule};
+use crate::plan::order::{self, KeepRule, RowOrder, SequenceRule};
 use crate::plan::ordered;
 use crate::plan::provider::{CollectionTable, StatementData};
 use crate::plan::resolve::resolve_plan;
@@ -94,6 +94,8 @@ impl Planner {
         let sql = &mut options.options_mut().sql_parser;
         sql.parse_float_as_decimal = true;
         sql.collect_spans = true;
+        // What order matters is known when the whole plan is.
+        sql.enable_subquery_sort_elimination = false;
         let defaults = SessionStateBuilder::new_with_default_features().build();
         let rules = optimizer_rules(&defaults);
         let physical_rules = physical_rules(&defaults);
@@ -140,7 +142,8 @@ impl Planner {
         let plan =
             planner.sql_statement_to_plan_with_context(ast::Statement::Query(Box::new(query)), &mut planning);
         let plan = plan.map_err(|error| to_sql_error(error, Some(context.text)))?;
-        resolve_plan(plan, &context.time_zone).map_err(|error| to_sql_error(error, Some(context.text)))
+        let plan = resolve_plan(plan, &context.time_zone).and_then(order::without_vain_sorts);
+        plan.map_err(|error| to_sql_error(error, Some(context.text)))
     }
 
     /// Whether a plan can be run. Queries within that refer to columns around them can be what DataFusion
@@ -198,12 +201,17 @@ impl Planner {
     }
 }
 
-/// DataFusion's rules for physical plans with ours: one sees an aggregation before its rows are divided, and
-/// one changes what is divided in the end.
+/// DataFusion's rules for physical plans with ours: one sees an aggregation before its rows are divided, one
+/// keeps sorts from the rule that drops them, and one changes what is divided in the end.
 fn physical_rules(defaults: &SessionState) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = defaults.physical_optimizers().to_vec();
-    let last = rules.iter().position(|rule| rule.name() == "EnsureCooperative");
-    rules.insert(last.unwrap_or(rules.len()), Arc::new(SequenceRule));
+    let place = |rules: &[Arc<dyn PhysicalOptimizerRule + Send + Sync>], name: &str| {
+        rules.iter().position(|rule| rule.name() == name)
+    };
+    let last = place(&rules, "EnsureCooperative").unwrap_or(rules.len());
+    rules.insert(last, Arc::new(SequenceRule));
+    let asked = place(&rules, "OutputRequirements").map_or(0, |at| at + 1);
+    rules.insert(asked, Arc::new(KeepRule));
     rules.insert(0, Arc::new(RunRule));
     rules
 }
