@@ -26,6 +26,7 @@ use tidemark_catalog::ids::{CollectionId, SegmentId};
 pub(crate) mod block;
 mod decode;
 pub(crate) mod deleted;
+mod dictionary_chunk;
 pub(crate) mod file;
 pub(crate) mod gather;
 pub(crate) mod handle;
@@ -34,7 +35,6 @@ pub(crate) mod prune;
 pub(crate) mod reader;
 pub(crate) mod sort;
 pub(crate) mod stream;
-mod symbol_chunk;
 pub(crate) mod token_filter;
 pub(crate) mod writer;
 

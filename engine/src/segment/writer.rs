@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -36,12 +36,12 @@ use crate::batch::timestamp_values;
 use crate::durable::{self, PendingFile};
 use crate::env::{File, Files};
 use crate::error::JobError;
-use crate::segment::symbol_chunk::{self, SymbolChunk};
+use crate::segment::dictionary_chunk::{self, DictionaryChunk};
 use crate::segment::token_filter::{self, Place};
 use crate::segment::{
     FORMAT, KEY_COLLECTION, KEY_FORMAT, KEY_LSN, KEY_PAGE_CRC32C, KEY_SCHEMA_VERSION, KEY_TOKEN_FILTERS,
 };
-use crate::types::{read_type, symbol_type};
+use crate::types::read_type;
 
 /// Bytes that are gathered before they are written to the file.
 const WRITE_BYTES: usize = 1 << 20;
@@ -149,7 +149,7 @@ fn write_file(
     let mut totals = Totals::new(new);
     while let Some(arrays) = rows.next()? {
         totals.add(&arrays);
-        let chunks = encode_row_group(&writer, &factory, &schema, totals.row_groups, &arrays, layout);
+        let chunks = encode_row_group(new, &writer, &factory, &schema, totals.row_groups, &arrays, layout);
         let chunks = chunks.map_err(encode)?;
         append_row_group(&mut writer, chunks, &mut page_crcs).map_err(encode)?;
         append_token_filters(&mut writer, new, &arrays, layout, totals.row_groups, &mut filters)
@@ -283,21 +283,21 @@ fn properties(new: &NewSegment<'_>, layout: Layout) -> WriterProperties {
 /// An encoded column of a row group.
 enum Chunk {
     Library(ArrowColumnChunk),
-    Symbols(SymbolChunk),
+    Dictionary(DictionaryChunk),
 }
 
 impl Chunk {
     fn close(&self) -> &ColumnCloseResult {
         match self {
             Chunk::Library(chunk) => chunk.close(),
-            Chunk::Symbols(chunk) => &chunk.close,
+            Chunk::Dictionary(chunk) => &chunk.close,
         }
     }
 
     fn append(self, row_group: &mut SerializedRowGroupWriter<'_, Sink>) -> Result<(), ParquetError> {
         match self {
             Chunk::Library(chunk) => chunk.append_to_row_group(row_group),
-            Chunk::Symbols(chunk) => row_group.append_column(&chunk.bytes, chunk.close),
+            Chunk::Dictionary(chunk) => row_group.append_column(&chunk.bytes, chunk.close),
         }
     }
 
@@ -309,7 +309,23 @@ impl Chunk {
     }
 }
 
+/// How a column is encoded by a dictionary, if it is.
+fn dictionary_form(new: &NewSegment<'_>, column: &Column, layout: Layout) -> Option<dictionary_chunk::Form> {
+    let is_time = column.id == new.collection.timeseries().time_key;
+    if is_time || new.unbounded.contains(&column.id) {
+        return None;
+    }
+    let is_symbol = matches!(column.column_type, ColumnType::Symbol);
+    Some(dictionary_chunk::Form {
+        page_rows: layout.page_rows,
+        dictionary_bytes_max: if is_symbol { SYMBOL_DICTIONARY_BYTES_MAX } else { DICTIONARY_BYTES_MAX },
+        bound_bytes_max: STATISTICS_BYTES_MAX,
+        level: zstd_level(ZSTD_LEVEL),
+    })
+}
+
 fn encode_row_group(
+    new: &NewSegment<'_>,
     writer: &SerializedFileWriter<Sink>,
     factory: &ArrowRowGroupWriterFactory,
     schema: &ArrowSchema,
@@ -317,20 +333,14 @@ fn encode_row_group(
     arrays: &[ArrayRef],
     layout: Layout,
 ) -> Result<Vec<Chunk>, ParquetError> {
-    let form = symbol_chunk::Form {
-        page_rows: layout.page_rows,
-        dictionary_bytes_max: SYMBOL_DICTIONARY_BYTES_MAX,
-        bound_bytes_max: STATISTICS_BYTES_MAX,
-        level: zstd_level(ZSTD_LEVEL),
-    };
     let mut writers = factory.create_column_writers(index)?.into_iter();
     let mut chunks = Vec::new();
-    for (field, array) in schema.fields().iter().zip(arrays) {
-        if *array.data_type() == symbol_type() {
-            let column = writer.schema_descr().column(chunks.len());
-            if let Some(chunk) = symbol_chunk::encode(&column, array.as_dictionary(), form)? {
+    for ((field, array), column) in schema.fields().iter().zip(arrays).zip(&new.columns) {
+        if let Some(form) = dictionary_form(new, column, layout) {
+            let described = writer.schema_descr().column(chunks.len());
+            if let Some(chunk) = dictionary_chunk::encode(&described, array, form)? {
                 drop(writers.next());
-                chunks.push(Chunk::Symbols(chunk));
+                chunks.push(Chunk::Dictionary(chunk));
                 continue;
             }
         }
