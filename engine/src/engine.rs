@@ -101,8 +101,7 @@ pub(crate) struct Inner {
 }
 
 impl Engine {
-    pub(crate) fn start(inner: Inner, lock: Box<dyn LockGuard>) -> Result<Engine, OpenError> {
-        let inner = Arc::new(inner);
+    pub(crate) fn start(inner: Arc<Inner>, lock: Box<dyn LockGuard>) -> Result<Engine, OpenError> {
         let mut threads = Vec::new();
         if let Some(spawn) = &inner.env.spawn {
             let log = Arc::clone(&inner);

@@ -14,7 +14,7 @@
 //!    from working: it is an error for those who read it.
 //! 5. Read the log: cut off the torn tail of a crash, refuse damage.
 //! 6. Put rows back: for each collection the commits above its `flushed_lsn`, in order. When memory
-//!    is full, flush. Bulk writes without a commit are skipped.
+//!    is full, flush, beside reading on. Bulk writes without a commit are skipped.
 //!
 //! Steps 1 and 3 are [`directory`], step 6 is [`replay`]. Every step can be interrupted and started again.
 
@@ -52,6 +52,7 @@ use crate::wal::reader::{Expected, Located};
 use crate::wal::{self, WalOptions};
 
 pub(crate) mod directory;
+mod flush_behind;
 mod replay;
 
 /// What a new data directory starts with.
@@ -80,7 +81,7 @@ fn open(
     env: Env,
     options: EngineOptions,
     new: NewDirectory,
-) -> Result<(Inner, Box<dyn LockGuard>), OpenError> {
+) -> Result<(Arc<Inner>, Box<dyn LockGuard>), OpenError> {
     let files = env.files.as_ref();
     let lock = prepare_directory(files, &options.directory)?;
     let reserve = Reserve::new(Arc::clone(&env.files), options.directory.join(RESERVE));
@@ -123,6 +124,7 @@ fn open(
         metrics,
         reserve,
     };
+    let inner = Arc::new(inner);
     replay::replay(&inner, &scan, noted.bulk_commits)?;
     Ok((inner, lock))
 }

@@ -2,6 +2,7 @@
 //!
 //! Records come in the order of their LSNs. What a collection's segments have already is passed over. The rows
 //! of a bulk write gather beside the memtable, and join it with its commit; without one they are skipped.
+//! A memtable that is full is flushed while the next one fills ([`FlushBehind`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,13 +11,13 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Int32Array};
 use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn};
 
+use super::flush_behind::FlushBehind;
 use super::{BulkCommits, unnumbered};
 use crate::batch::WriteBatch;
 use crate::bulk::{attach, begin_of, stage_rows};
 use crate::collection::CollectionRuntime;
 use crate::engine::Inner;
 use crate::error::{OpenError, WalFormatError, WalOpenError, WriteError};
-use crate::jobs::flush;
 use crate::memtable::Memtable;
 use crate::segment::handle::SegmentHandle;
 use crate::types::write_type;
@@ -37,6 +38,7 @@ struct ReplayedBulk {
 
 struct Replay<'a> {
     engine: &'a Inner,
+    flushes: FlushBehind<'a>,
     bulk_commits: BulkCommits,
     bulk: BTreeMap<Lsn, ReplayedBulk>,
     /// What each collection had in segments when it was opened.
@@ -45,11 +47,12 @@ struct Replay<'a> {
     progress_at: Duration,
 }
 
-pub(super) fn replay(engine: &Inner, scan: &Scan, bulk_commits: BulkCommits) -> Result<(), OpenError> {
+pub(super) fn replay(engine: &Arc<Inner>, scan: &Scan, bulk_commits: BulkCommits) -> Result<(), OpenError> {
     let view = engine.catalog.view();
     let flushed = view.collections().map(|view| (view.collection.id, view.collection.flushed_lsn));
     let mut replay = Replay {
         engine,
+        flushes: FlushBehind::new(engine),
         bulk_commits,
         bulk: BTreeMap::new(),
         flushed: flushed.collect(),
@@ -57,6 +60,7 @@ pub(super) fn replay(engine: &Inner, scan: &Scan, bulk_commits: BulkCommits) -> 
         progress_at: engine.env.clock.monotonic() + PROGRESS_INTERVAL,
     };
     reader::replay(engine.env.files.as_ref(), scan, |located| replay.record(located))?;
+    replay.flushes.wait()?;
     let rows = engine.metrics.replayed_rows.get();
     if rows > 0 {
         tracing::info!(rows, "put back rows from the write-ahead log");
@@ -161,15 +165,16 @@ impl Replay<'_> {
         self.engine.budget.used_bytes() >= self.engine.budget.bytes_max()
     }
 
-    /// Flushes the collection, and the others too when memory is short.
-    fn flush(&self, runtime: &Arc<CollectionRuntime>) -> Result<(), OpenError> {
-        let mut runtimes = vec![Arc::clone(runtime)];
+    /// Flushes the collection while replay goes on; when memory is short, waits for that, and if it is
+    /// not enough flushes the others too.
+    fn flush(&mut self, runtime: &Arc<CollectionRuntime>) -> Result<(), OpenError> {
+        self.flushes.start(vec![Arc::clone(runtime)])?;
         if self.over_budget() {
-            runtimes = self.engine.runtimes();
+            self.flushes.wait()?;
         }
-        for runtime in runtimes {
-            runtime.lock().freeze();
-            flush::flush_all(self.engine, &runtime).map_err(|error| OpenError::Flush(Box::new(error)))?;
+        if self.over_budget() {
+            self.flushes.start(self.engine.runtimes())?;
+            self.flushes.wait()?;
         }
         Ok(())
     }
