@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::{cast, concat_batches};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -298,6 +298,9 @@ impl ExecutionPlan for CollectionScan {
             next: Arc::clone(&self.next),
             current: None,
             rows_left: self.limit.unwrap_or(usize::MAX),
+            gathered: Vec::new(),
+            gathered_rows: 0,
+            held: None,
             metrics: BaselineMetrics::new(&self.metrics, partition),
         };
         let batches = stream::iter(reader);
@@ -325,6 +328,12 @@ impl ExecutionPlan for CollectionScan {
     }
 }
 
+/// Batches of fewer rows are put together: what computes on a batch costs more than its rows then.
+const SMALL_BATCH_ROWS: usize = 512;
+
+/// Rows that are put together at most.
+const GATHERED_ROWS_MAX: usize = 8192;
+
 /// What one partition reads.
 struct PartitionReader {
     scan: Arc<Scan>,
@@ -332,15 +341,17 @@ struct PartitionReader {
     next: Arc<AtomicUsize>,
     current: Option<UnitRows>,
     rows_left: usize,
+    /// Small batches that follow one another.
+    gathered: Vec<RecordBatch>,
+    gathered_rows: usize,
+    /// The batch that comes after those.
+    held: Option<RecordBatch>,
     metrics: BaselineMetrics,
 }
 
-impl Iterator for PartitionReader {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let elapsed = self.metrics.elapsed_compute().clone();
-        let _timer = elapsed.timer();
+impl PartitionReader {
+    /// The next batch as the engine gives it.
+    fn read(&mut self) -> Option<Result<RecordBatch>> {
         while self.rows_left > 0 {
             let Some(unit) = &mut self.current else {
                 let at = self.next.fetch_add(1, Ordering::Relaxed);
@@ -357,12 +368,54 @@ impl Iterator for PartitionReader {
                 Some(Ok(batch)) => {
                     let batch = batch.slice(0, batch.num_rows().min(self.rows_left));
                     self.rows_left -= batch.num_rows();
-                    self.metrics.record_output(batch.num_rows());
-                    return Some(to_schema(&batch, &self.schema));
+                    return Some(Ok(batch));
                 }
             }
         }
         None
+    }
+
+    /// The next batch, with small ones put together. A condition that few rows fulfil leaves some of each of
+    /// many chunks of a memtable.
+    fn gather(&mut self) -> Result<Option<RecordBatch>> {
+        if let Some(held) = self.held.take() {
+            return Ok(Some(held));
+        }
+        while self.gathered_rows < GATHERED_ROWS_MAX {
+            match self.read().transpose()? {
+                Some(batch) if batch.num_rows() < SMALL_BATCH_ROWS => {
+                    self.gathered_rows += batch.num_rows();
+                    self.gathered.push(batch);
+                }
+                Some(batch) if self.gathered.is_empty() => return Ok(Some(batch)),
+                Some(batch) => {
+                    self.held = Some(batch);
+                    break;
+                }
+                None => break,
+            }
+        }
+        self.gathered_rows = 0;
+        let gathered = std::mem::take(&mut self.gathered);
+        match gathered.as_slice() {
+            [] => Ok(None),
+            [alone] => Ok(Some(alone.clone())),
+            [first, ..] => Ok(Some(concat_batches(&first.schema(), &gathered)?)),
+        }
+    }
+}
+
+impl Iterator for PartitionReader {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let elapsed = self.metrics.elapsed_compute().clone();
+        let _timer = elapsed.timer();
+        let batch = self.gather().transpose()?;
+        Some(batch.and_then(|batch| {
+            self.metrics.record_output(batch.num_rows());
+            to_schema(&batch, &self.schema)
+        }))
     }
 }
 
