@@ -33,6 +33,7 @@ pub(crate) mod handle;
 pub(crate) mod merge;
 pub(crate) mod prune;
 pub(crate) mod reader;
+mod sink;
 pub(crate) mod sort;
 pub(crate) mod stream;
 pub(crate) mod token_filter;

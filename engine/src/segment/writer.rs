@@ -9,7 +9,7 @@
 //! Until step 4 is over nobody knows of the file; on an error it is removed.
 
 use std::collections::HashSet;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,17 +34,15 @@ use tidemark_catalog::types::ColumnType;
 
 use crate::batch::timestamp_values;
 use crate::durable::{self, PendingFile};
-use crate::env::{File, Files};
+use crate::env::Files;
 use crate::error::JobError;
 use crate::segment::dictionary_chunk::{self, DictionaryChunk};
+use crate::segment::sink::Sink;
 use crate::segment::token_filter::{self, Place};
 use crate::segment::{
     FORMAT, KEY_COLLECTION, KEY_FORMAT, KEY_LSN, KEY_PAGE_CRC32C, KEY_SCHEMA_VERSION, KEY_TOKEN_FILTERS,
 };
 use crate::types::read_type;
-
-/// Bytes that are gathered before they are written to the file.
-const WRITE_BYTES: usize = 1 << 20;
 
 /// A column chunk with more distinct values than this holds goes on without a dictionary.
 const DICTIONARY_BYTES_MAX: usize = 64 << 10;
@@ -440,67 +438,4 @@ fn key_values(new: &NewSegment<'_>, page_crcs: &[u32], filters: &[Place]) -> Vec
         entries.push(entry(KEY_TOKEN_FILTERS, token_filter::encode_places(filters)));
     }
     entries
-}
-
-/// Where the encoder writes: the file, in large pieces, with the bytes since the last row group kept
-/// so that their CRCs can be taken.
-struct Sink {
-    file: Arc<dyn File>,
-    /// Where the next byte goes.
-    position: u64,
-    /// Bytes that are not forgotten, the last of them at `position`.
-    kept: Vec<u8>,
-    /// How many bytes are in the file.
-    written: u64,
-}
-
-impl Sink {
-    fn new(file: Arc<dyn File>) -> Sink {
-        Sink { file, position: 0, kept: Vec::new(), written: 0 }
-    }
-
-    fn kept_from(&self) -> u64 {
-        self.position - self.kept.len() as u64
-    }
-
-    fn crc(&self, at: u64, len: usize) -> u32 {
-        let start = usize::try_from(at - self.kept_from()).expect("kept bytes fit in memory");
-        crc32c::crc32c(&self.kept[start..start + len])
-    }
-
-    fn write_out(&mut self) -> io::Result<()> {
-        let start = usize::try_from(self.written - self.kept_from()).expect("kept bytes fit in memory");
-        self.file.write_all_at(&self.kept[start..], self.written)?;
-        self.written = self.position;
-        Ok(())
-    }
-
-    /// The CRCs of what is in the file are taken: its bytes are not needed any more.
-    fn forget(&mut self) {
-        let count = usize::try_from(self.written - self.kept_from()).expect("kept bytes fit in memory");
-        self.kept.drain(..count);
-    }
-
-    /// Writes the rest; returns its length and CRC from `footer_start` on.
-    fn finish(&mut self, footer_start: u64) -> io::Result<(u32, u32)> {
-        let footer_bytes = u32::try_from(self.position - footer_start).map_err(io::Error::other)?;
-        let crc = self.crc(footer_start, usize::try_from(footer_bytes).map_err(io::Error::other)?);
-        self.write_out()?;
-        Ok((footer_bytes, crc))
-    }
-}
-
-impl Write for Sink {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.kept.extend_from_slice(data);
-        self.position += data.len() as u64;
-        if self.position - self.written >= WRITE_BYTES as u64 {
-            self.write_out()?;
-        }
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
