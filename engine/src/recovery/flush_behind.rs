@@ -6,7 +6,6 @@
 //! No thread outlives this: an opening that fails waits for what it started, since the data directory
 //! is another's to open after it.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::collection::CollectionRuntime;
@@ -79,16 +78,11 @@ impl Drop for FlushBehind<'_> {
     }
 }
 
-impl fmt::Debug for FlushBehind<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FlushBehind").field("under_way", &self.under_way.is_some()).finish_non_exhaustive()
-    }
-}
-
 fn flush_each(engine: &Inner, runtimes: &[Arc<CollectionRuntime>]) -> Result<(), JobError> {
     runtimes.iter().try_for_each(|runtime| flush::flush_all(engine, runtime))
 }
 
-fn failed(error: JobError) -> OpenError {
+/// What an opening says of a flush that failed.
+pub(super) fn failed(error: JobError) -> OpenError {
     OpenError::Flush(Box::new(error))
 }

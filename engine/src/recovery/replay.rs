@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Int32Array};
 use tidemark_catalog::ids::{CollectionId, ColumnId, Lsn};
 
-use super::flush_behind::FlushBehind;
+use super::flush_behind::{FlushBehind, failed};
 use super::{BulkCommits, unnumbered};
 use crate::batch::WriteBatch;
 use crate::bulk::{attach, begin_of, stage_rows};
@@ -145,7 +145,7 @@ impl Replay<'_> {
             let bulk = self.bulk.get_mut(&begin).expect("it was just entered");
             let rows = std::mem::take(&mut bulk.rows);
             let staged = stage_rows(self.engine, &runtime, &rows);
-            bulk.staged.extend(staged.map_err(|error| OpenError::Flush(Box::new(error)))?);
+            bulk.staged.extend(staged.map_err(failed)?);
         }
         Ok(())
     }

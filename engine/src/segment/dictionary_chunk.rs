@@ -8,7 +8,7 @@
 //! 3. Bounds of pages and of the chunk are found by the values' ranks.
 //!
 //! What is written is what the library would write (data pages of version 1, `RLE_DICTIONARY`, a column
-//! index and an offset index); it alone reads it. What needs more than that is left to it: a dictionary that
+//! index and an offset index), and the library reads it. What needs more than that is left to it: a dictionary that
 //! is too large, texts too long for statistics, no values at all.
 
 use arrow::array::{Array, ArrayRef, AsArray};

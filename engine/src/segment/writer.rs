@@ -50,6 +50,7 @@ const DICTIONARY_BYTES_MAX: usize = 64 << 10;
 /// The same for symbols, of which it is known that there are few.
 const SYMBOL_DICTIONARY_BYTES_MAX: usize = 1 << 20;
 
+/// Of what is short or few: a higher level gains little there.
 const ZSTD_LEVEL: i32 = 1;
 
 /// Of texts, which are long and alike.

@@ -298,8 +298,6 @@ impl ExecutionPlan for CollectionScan {
             next: Arc::clone(&self.next),
             current: None,
             rows_left: self.limit.unwrap_or(usize::MAX),
-            gathered: Vec::new(),
-            gathered_rows: 0,
             held: None,
             metrics: BaselineMetrics::new(&self.metrics, partition),
         };
@@ -341,10 +339,7 @@ struct PartitionReader {
     next: Arc<AtomicUsize>,
     current: Option<UnitRows>,
     rows_left: usize,
-    /// Small batches that follow one another.
-    gathered: Vec<RecordBatch>,
-    gathered_rows: usize,
-    /// The batch that comes after those.
+    /// The batch that comes after small ones that were put together.
     held: Option<RecordBatch>,
     metrics: BaselineMetrics,
 }
@@ -381,13 +376,14 @@ impl PartitionReader {
         if let Some(held) = self.held.take() {
             return Ok(Some(held));
         }
-        while self.gathered_rows < GATHERED_ROWS_MAX {
+        let (mut gathered, mut rows) = (Vec::new(), 0);
+        while rows < GATHERED_ROWS_MAX {
             match self.read().transpose()? {
                 Some(batch) if batch.num_rows() < SMALL_BATCH_ROWS => {
-                    self.gathered_rows += batch.num_rows();
-                    self.gathered.push(batch);
+                    rows += batch.num_rows();
+                    gathered.push(batch);
                 }
-                Some(batch) if self.gathered.is_empty() => return Ok(Some(batch)),
+                Some(batch) if gathered.is_empty() => return Ok(Some(batch)),
                 Some(batch) => {
                     self.held = Some(batch);
                     break;
@@ -395,8 +391,6 @@ impl PartitionReader {
                 None => break,
             }
         }
-        self.gathered_rows = 0;
-        let gathered = std::mem::take(&mut self.gathered);
         match gathered.as_slice() {
             [] => Ok(None),
             [alone] => Ok(Some(alone.clone())),

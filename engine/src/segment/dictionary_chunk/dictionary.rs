@@ -80,10 +80,8 @@ impl Dictionary {
         }
         let mut plain = Vec::with_capacity(found.keys.len() * width);
         found.keys.iter().for_each(|key| T::put(*key, &mut plain));
-        let ends = plain.len();
         let width = u32::try_from(width).expect("a few bytes");
         let values = (1..).map(|number| (number * width, width)).take(found.keys.len()).collect();
-        debug_assert_eq!(ends, found.keys.len() * width as usize);
         Dictionary::new(plain, values, places, &found.keys, T::KIND)
     }
 
@@ -132,13 +130,12 @@ impl Dictionary {
         Some((min, max))
     }
 
-    /// The value of a rank, as what nothing is below that is not below it. As Parquet wants it, of the
-    /// two zeros the lower one.
+    /// The value of a rank as a lower bound: of the two zeros it is the negative one, as Parquet wants it.
     pub(super) fn lower_bound(&self, rank: u32) -> Vec<u8> {
         self.bound(rank, -0.0)
     }
 
-    /// The same above.
+    /// The value of a rank as an upper bound, with the positive zero.
     pub(super) fn upper_bound(&self, rank: u32) -> Vec<u8> {
         self.bound(rank, 0.0)
     }
@@ -209,7 +206,7 @@ impl Number for Int32Type {
 /// Keys that were met, each with its place: a table with open addressing.
 struct Found {
     keys: Vec<u64>,
-    /// Places, and in them 1 more than the place of a key; 0 for none.
+    /// In each slot 1 more than the place of a key; 0 where there is none.
     table: Vec<u32>,
     shift: u32,
     keys_max: usize,
